@@ -1,0 +1,184 @@
+/**
+ * JSON values that are safe to share and to store: deep-frozen, and equal to what comes back from
+ * the database. Called for every event published and read.
+ *
+ * Invariant: `freezeJson(x)` throws, or deep-equals `JSON.parse(JSON.stringify(x))`.
+ */
+import { describeKind } from './describe.ts';
+import {
+  Budget,
+  checkName,
+  checkNumber,
+  checkString,
+  Fault,
+  formatPath,
+  type JsonLimits,
+  jsonLimits,
+  notJson,
+  type PathStep,
+} from './json-rules.ts';
+import { checkJsonText } from './json-text.ts';
+
+export { type JsonLimits, jsonLimits };
+
+export type JsonValue =
+  | string
+  | number
+  | boolean
+  | null
+  | readonly JsonValue[]
+  | { readonly [key: string]: JsonValue };
+
+type Primitive = string | number | bigint | boolean | symbol | null | undefined;
+
+/** `T` with every member and element read-only, as deep as it goes. */
+export type DeepReadonly<T> = unknown extends T
+  ? T
+  : T extends Primitive | ((...args: never[]) => unknown)
+    ? T
+    : { readonly [K in keyof T]: DeepReadonly<T[K]> };
+
+/**
+ * A deep-frozen copy of a pure JSON value; the value itself is left alone. Members that are
+ * undefined are dropped and -0 becomes 0, as in JSON text.
+ * @throws MillraceError PAYLOAD_NOT_JSON with the path of the first value that is not JSON.
+ */
+export function freezeJson(value: unknown, limits: JsonLimits = jsonLimits): JsonValue {
+  try {
+    return freezeValue(value, new Budget(limits), 0);
+  } catch (error) {
+    if (error instanceof Fault) throw explain(error, value, limits.root ?? jsonLimits.root);
+    throw error;
+  }
+}
+
+function freezeValue(value: unknown, budget: Budget, depth: number): JsonValue {
+  switch (typeof value) {
+    case 'string':
+      checkString(value);
+      return value;
+    case 'number':
+      checkNumber(value);
+      return value === 0 ? 0 : value;
+    case 'boolean':
+      return value;
+    case 'object':
+      if (value === null) return null;
+      budget.checkDepth(depth + 1);
+      if (Array.isArray(value)) return freezeArray(value, budget, depth + 1);
+      return freezeObject(value as Readonly<Record<string, unknown>>, budget, depth + 1);
+    default:
+      throw new Fault(`is ${describeKind(value)}, which JSON cannot hold`);
+  }
+}
+
+function freezeArray(value: readonly unknown[], budget: Budget, depth: number): JsonValue {
+  budget.takeItems(value.length);
+  const copy: JsonValue[] = [];
+  let i = 0;
+  try {
+    for (; i < value.length; i += 1) copy.push(freezeValue(value[i], budget, depth));
+  } catch (error) {
+    if (error instanceof Fault) error.path.push(i);
+    throw error;
+  }
+  return Object.freeze(copy);
+}
+
+/**
+ * Copies first and checks the copy: a spread costs 26 ns for ten members where a loop of
+ * assignments costs 216 ns, and getters run once only.
+ */
+function freezeObject(
+  value: Readonly<Record<string, unknown>>,
+  budget: Budget,
+  depth: number,
+): JsonValue {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (prototype !== Object.prototype && prototype !== null) checkPlain(value);
+  const copy: Record<string, unknown> = { ...value };
+  let complete = Object.getOwnPropertySymbols(copy).length === 0;
+  let at = '';
+  try {
+    for (const key in copy) {
+      at = key;
+      const member = copy[key];
+      if (member === undefined) {
+        complete = false;
+        continue;
+      }
+      budget.takeKey();
+      if (!knownNames.has(key)) checkNewName(key);
+      if (typeof member === 'string') checkString(member);
+      else {
+        const frozen = freezeValue(member, budget, depth);
+        if (frozen !== member || frozen === 0) copy[key] = frozen;
+      }
+    }
+  } catch (error) {
+    if (error instanceof Fault) error.path.push(at);
+    throw error;
+  }
+  return Object.freeze(complete ? copy : withoutGaps(copy)) as JsonValue;
+}
+
+/** Names checked before; events of a type share theirs, which saves 10 ns a member. */
+const knownNames = new Set<string>();
+const knownNamesMax = 4096;
+const knownNameCharsMax = 64;
+
+function checkNewName(name: string): void {
+  checkName(name);
+  checkString(name);
+  if (name.length > knownNameCharsMax) return;
+  // Names that are data, such as ids, would occupy it for good otherwise.
+  if (knownNames.size >= knownNamesMax) knownNames.clear();
+  knownNames.add(name);
+}
+
+/** JSON text leaves out members that are undefined or have a symbol for a name. */
+function withoutGaps(copy: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(copy).filter(([, member]) => member !== undefined));
+}
+
+/** Objects of another realm (vm contexts, test runners) are plain too. */
+function checkPlain(value: object): void {
+  const prototype = Object.getPrototypeOf(value) as object;
+  if (Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, 'isPrototypeOf')) return;
+  throw new Fault(
+    `is ${describeKind(value)}, not a plain object`,
+    value instanceof Date ? 'Use toISOString().' : undefined,
+  );
+}
+
+function explain(fault: Fault, value: unknown, root: string) {
+  const steps = fault.path.reverse();
+  const start = cycleStart(value, steps);
+  if (start === null) return notJson(formatPath(root, steps), fault.problem, { fix: fault.fix });
+  return notJson(formatPath(root, steps.slice(0, start)), 'contains itself', {
+    fix: 'Replace the reference back by an id.',
+  });
+}
+
+/** How many steps lead to the first value that appears again further down the same path. */
+function cycleStart(value: unknown, steps: readonly PathStep[]): number | null {
+  const seen = new Map<unknown, number>();
+  let current: unknown = value;
+  for (let i = 0; ; i += 1) {
+    const before = seen.get(current);
+    if (before !== undefined) return before;
+    if (typeof current === 'object' && current !== null) seen.set(current, i);
+    if (i >= steps.length) return null;
+    current = (current as Record<PathStep, unknown>)[steps[i] as PathStep];
+  }
+}
+
+/**
+ * Like JSON.parse, for text from outside. Refuses besides wrong syntax: numbers that would come out
+ * as another number (2^53 + 1, 1e400), the same key twice, `__proto__`, and what freezeJson refuses.
+ * @throws MillraceError PAYLOAD_NOT_JSON with path, line and column.
+ */
+export function parseJson(text: string, limits: JsonLimits = jsonLimits): JsonValue {
+  checkJsonText(text, limits);
+  return JSON.parse(text) as JsonValue;
+}

@@ -1,0 +1,131 @@
+/**
+ * Connections: a pool in the worker role, the translation of server errors into ours, and the one
+ * way a statement is sent. Everything else in this driver calls `Database`.
+ */
+import pg from 'pg';
+import { MillraceError } from '../../core/errors.ts';
+
+/** A statement with a name is prepared once per connection. */
+export interface Statement {
+  readonly name?: string;
+  readonly text: string;
+}
+
+export type Values = readonly unknown[];
+
+/** int8 fits a number up to 2^53: 285 years of a million offsets a second. */
+const parsers: Readonly<Record<number, (text: string) => unknown>> = {
+  [pg.types.builtins.INT8]: Number,
+  [pg.types.builtins.JSON]: (text) => text,
+  [pg.types.builtins.TIMESTAMPTZ]: (text) => new Date(text).toISOString(),
+  1016: (text) => (text === '{}' ? [] : text.slice(1, -1).split(',').map(Number)),
+};
+const types = {
+  getTypeParser: (id: number, format?: 'text' | 'binary') =>
+    parsers[id] ?? pg.types.getTypeParser(id, format as 'text'),
+} as pg.CustomTypesConfig;
+
+/** Loss of the connection or of the server: the outcome of what was under way is unknown. */
+function isConnectionLoss(error: { code?: string; message?: string }): boolean {
+  const { code = '', message = '' } = error;
+  return (
+    /^(08|57P0|53300|58)/.test(code) ||
+    /^(ECONN|EPIPE|ENOENT|ENOTFOUND|ETIMEDOUT|EHOST)/.test(code) ||
+    /connection (terminated|ended|closed|timeout)|timeout exceeded|not queryable|client was closed/i.test(
+      message,
+    )
+  );
+}
+
+/** Server errors in our words; an error of a handler's own SQL passes through unchanged. */
+export function translate(error: unknown): unknown {
+  if (error instanceof MillraceError || !(error instanceof Error)) return error;
+  const { code } = error as { code?: string };
+  if (isConnectionLoss(error as { code?: string; message?: string })) {
+    return new MillraceError('STORE_UNAVAILABLE', `Postgres does not answer: ${error.message}`, {
+      cause: error,
+    });
+  }
+  if (code === 'MR001') {
+    return new MillraceError('STORE_MISCONFIGURED', error.message, {
+      cause: error,
+      fix: 'Remove default_transaction_isolation from the role or the connection string.',
+    });
+  }
+  if (code === 'MR002') return new MillraceError('LEASE_LOST', error.message, { cause: error });
+  if (code === '40P01' || code === '40001') {
+    return new MillraceError('STORE_CONFLICT', error.message, { cause: error, retryable: true });
+  }
+  return error;
+}
+
+export interface Database {
+  readonly pool: pg.Pool;
+  /** Options for a connection outside the pool, for LISTEN. */
+  readonly config: pg.ClientConfig;
+  rows<Row extends unknown[]>(statement: Statement, values?: Values): Promise<Row[]>;
+  records<Row>(statement: Statement, values?: Values): Promise<Row[]>;
+  /** A transaction on one connection: committed when `work` resolves, else rolled back. */
+  transaction<T>(work: (client: pg.ClientBase) => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+}
+
+export interface DatabaseOptions {
+  readonly url: string;
+  readonly connectionsMax?: number;
+  /** Role taken on by every connection; null to stay what the URL says. */
+  readonly role: 'millrace_worker' | null;
+}
+
+export function openDatabase({ url, connectionsMax = 12, role }: DatabaseOptions): Database {
+  const config: pg.ClientConfig = {
+    connectionString: url,
+    application_name: 'millrace',
+    keepAlive: true,
+    connectionTimeoutMillis: 10_000,
+    types,
+    // Start-up options, so that a new connection costs no further round trip.
+    ...(role && { options: `-c role=${role} -c default_transaction_isolation=read\\ committed` }),
+  };
+  const pool = new pg.Pool({ ...config, max: connectionsMax, idleTimeoutMillis: 60_000 });
+  // A connection that dies while idle is replaced at the next query; without a listener Node exits.
+  pool.on('error', () => {});
+  const run = async (client: pg.ClientBase | pg.Pool, config: pg.QueryConfig) => {
+    try {
+      return await client.query(config);
+    } catch (error) {
+      throw translate(error);
+    }
+  };
+  return {
+    pool,
+    config,
+    async rows<Row extends unknown[]>(statement: Statement, values: Values = []) {
+      const result = await run(pool, { ...statement, values: [...values], rowMode: 'array' } as never);
+      return result.rows as unknown as Row[];
+    },
+    async records<Row>(statement: Statement, values: Values = []) {
+      return (await run(pool, { ...statement, values: [...values] })).rows as Row[];
+    },
+    async transaction(work) {
+      const client = await pool.connect().catch((error) => {
+        throw translate(error);
+      });
+      let broken = false;
+      try {
+        await client.query('begin isolation level read committed');
+        const result = await work(client);
+        await client.query('commit');
+        return result;
+      } catch (error) {
+        await client.query('rollback').catch(() => {
+          broken = true;
+        });
+        throw translate(error);
+      } finally {
+        client.release(broken);
+      }
+    },
+    close: () => pool.end(),
+  };
+}

@@ -1,0 +1,2 @@
+-- Forgets a worker. $1 worker id.
+delete from millrace.worker where worker_id = $1

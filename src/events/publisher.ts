@@ -1,0 +1,188 @@
+/**
+ * Publishing with group commit: one buffer per partition, at most one append under way for each.
+ * Idle, an event is appended at once; busy, whatever gathers during one commit is the next batch.
+ * A promise resolves after the durable commit and never before. Buffers are bounded: beyond the
+ * bound publish() waits, so that a producer is slowed down instead of filling the memory.
+ */
+import { MillraceError } from '../core/errors.ts';
+import {
+  type EventDefinition,
+  type EventInput,
+  type PreparedEvent,
+  prepareEvent,
+  type StoredEvent,
+} from '../core/event.ts';
+import { partitionFor } from '../core/partition.ts';
+import type { Position, RoutedEvent, SqlTransaction, Store } from '../ports/store.ts';
+import { sleep } from '../runtime/bell.ts';
+
+export interface PublisherOptions {
+  readonly store: Store;
+  /** Events of one append at most. */
+  readonly batchMax: number;
+  /** Events waiting or under way at most, all partitions together. */
+  readonly bufferMax: number;
+  /** How long an append is tried again while the store is away. */
+  readonly patienceMs: number;
+  onAppended(events: readonly StoredEvent[]): void;
+}
+
+export interface Published extends Position {
+  readonly eventId: string;
+}
+
+interface Waiting {
+  readonly routed: RoutedEvent;
+  resolve(position: Position): void;
+  reject(error: unknown): void;
+}
+
+interface Lane {
+  waiting: Waiting[];
+  appending: Promise<void> | null;
+}
+
+export class Publisher {
+  readonly #options: PublisherOptions;
+  readonly #lanes: Lane[];
+  #buffered = 0;
+  #closed = false;
+  #roomWanted: (() => void)[] = [];
+  published = 0;
+  appends = 0;
+  retried = 0;
+
+  constructor(options: PublisherOptions) {
+    this.#options = options;
+    this.#lanes = Array.from({ length: options.store.partitions }, () => ({
+      waiting: [],
+      appending: null,
+    }));
+  }
+
+  /** Events accepted and not yet durable. */
+  get buffered(): number {
+    return this.#buffered;
+  }
+
+  async publish<P>(definition: EventDefinition<P>, input: EventInput<P>): Promise<Published> {
+    const routed = this.route(definition, input);
+    await this.#room();
+    return { ...(await this.#enqueue(routed)), eventId: routed.event.eventId };
+  }
+
+  /** All of them, or an error for the first that failed; those appended by then stay. */
+  async publishMany<P>(
+    items: readonly (readonly [EventDefinition<P>, EventInput<P>])[],
+  ): Promise<Published[]> {
+    const routed = items.map(([definition, input]) => this.route(definition, input));
+    const results: Promise<Published>[] = [];
+    for (const event of routed) {
+      if (this.#buffered >= this.#options.bufferMax) await this.#room();
+      const { eventId } = event.event;
+      results.push(this.#enqueue(event).then((position) => ({ ...position, eventId })));
+    }
+    return Promise.all(results);
+  }
+
+  /** Writes into the caller's own transaction; the sequencer appends after it commits. */
+  async stage<P>(
+    definition: EventDefinition<P>,
+    input: EventInput<P>,
+    tx: SqlTransaction,
+  ): Promise<{ eventId: string }> {
+    const routed = this.route(definition, input);
+    await this.#options.store.staging.stage(tx, [routed]);
+    return { eventId: routed.event.eventId };
+  }
+
+  route<P>(definition: EventDefinition<P>, input: EventInput<P>): RoutedEvent {
+    const prepared = prepareEvent(definition, input) as PreparedEvent;
+    const { tenantId, key } = prepared.event;
+    return { ...prepared, partition: partitionFor(tenantId, key, this.#lanes.length) };
+  }
+
+  /** Waits for everything accepted so far. */
+  async flush(): Promise<void> {
+    await Promise.all(this.#lanes.map(({ appending }) => appending));
+  }
+
+  /** Accepts nothing more and waits for what was accepted. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.flush();
+  }
+
+  async #room(): Promise<void> {
+    while (this.#buffered >= this.#options.bufferMax) {
+      await new Promise<void>((resolve) => this.#roomWanted.push(resolve));
+    }
+  }
+
+  #enqueue(routed: RoutedEvent): Promise<Position> {
+    if (this.#closed) {
+      throw new MillraceError('SHUTTING_DOWN', 'This publisher accepts no more events.');
+    }
+    const lane = this.#lanes[routed.partition] as Lane;
+    this.#buffered += 1;
+    const result = new Promise<Position>((resolve, reject) => {
+      lane.waiting.push({ routed, resolve, reject });
+    });
+    lane.appending ??= this.#drain(lane);
+    return result;
+  }
+
+  async #drain(lane: Lane): Promise<void> {
+    // Let everything that is published in this turn of the event loop join the first batch.
+    await Promise.resolve();
+    while (lane.waiting.length > 0) {
+      const batch = lane.waiting.splice(0, this.#options.batchMax);
+      await this.#append(batch);
+      this.#buffered -= batch.length;
+      const wanted = this.#roomWanted;
+      this.#roomWanted = [];
+      for (const resolve of wanted) resolve();
+    }
+    // In the same turn as the last look at what waits: an event can never fall in between.
+    lane.appending = null;
+  }
+
+  async #append(batch: readonly Waiting[]): Promise<void> {
+    try {
+      const positions = await this.#appendPatiently(batch.map(({ routed }) => routed));
+      const fresh: StoredEvent[] = [];
+      for (const [i, { routed, resolve }] of batch.entries()) {
+        const position = positions[i] as Position;
+        const { partition, offset, duplicate } = position;
+        if (!duplicate) fresh.push(Object.freeze({ ...routed.event, partition, offset }));
+        resolve(position);
+      }
+      this.appends += 1;
+      this.published += fresh.length;
+      this.#options.onAppended(fresh);
+    } catch (error) {
+      for (const { reject } of batch) reject(error);
+    }
+  }
+
+  /**
+   * After a lost connection nobody knows whether the commit happened: the same events, with the same
+   * ids, are appended again where missing, which stores each of them once whatever happened.
+   */
+  async #appendPatiently(events: readonly RoutedEvent[]): Promise<readonly Position[]> {
+    const { store, patienceMs } = this.#options;
+    const until = performance.now() + patienceMs;
+    let once = events.some(({ checkDuplicate }) => checkDuplicate);
+    for (let delayMs = 20; ; delayMs = Math.min(delayMs * 2, 1_000)) {
+      try {
+        return await store.log.append(events, { once });
+      } catch (error) {
+        const known = error instanceof MillraceError && error.retryable;
+        if (!known || performance.now() + delayMs > until) throw error;
+        once = true;
+        this.retried += 1;
+        await sleep(delayMs * (0.5 + Math.random()));
+      }
+    }
+  }
+}

@@ -1,0 +1,81 @@
+/**
+ * The transaction that the handlers of one partition share until it is settled. One handler at a
+ * time is inside, behind a savepoint: what it wrote goes when it fails, and only that. Savepoints
+ * nest and cannot interleave, hence the turns.
+ */
+import type { SqlTransaction } from '../../ports/store.ts';
+import type { SettlementTransaction, StreamStore } from '../../ports/streams.ts';
+
+export interface EffectTurn {
+  forTenant(tenantId: string): Promise<SqlTransaction>;
+  /** Ends the turn: keeps what was written, or undoes it. */
+  end(keep: boolean): Promise<void>;
+}
+
+export class Effects {
+  readonly #streams: StreamStore;
+  #transaction: SettlementTransaction | null = null;
+  #last: Promise<void> = Promise.resolve();
+  /** Set when the transaction itself broke: the batch is lost, not the handler's event. */
+  broken: unknown = null;
+
+  constructor(streams: StreamStore) {
+    this.#streams = streams;
+  }
+
+  /** Waits for a turn and begins the transaction if there is none. */
+  async enter(): Promise<EffectTurn> {
+    const leave = await this.#lock();
+    try {
+      this.#transaction ??= await this.#streams.begin();
+      const transaction = this.#transaction;
+      const mark = await transaction.savepoint();
+      return {
+        forTenant: (tenantId) => transaction.forTenant(tenantId),
+        end: async (keep) => {
+          try {
+            await (keep ? mark.release() : mark.rollback());
+          } catch (error) {
+            this.broken ??= error;
+            throw error;
+          } finally {
+            leave();
+          }
+        },
+      };
+    } catch (error) {
+      this.broken ??= error;
+      leave();
+      throw error;
+    }
+  }
+
+  /** Nobody is inside while `work` runs; it gets the transaction, if one was begun, to end it. */
+  async settle<T>(work: (transaction: SettlementTransaction | null) => Promise<T>): Promise<T> {
+    const leave = await this.#lock();
+    try {
+      const transaction = this.#transaction;
+      this.#transaction = null;
+      return await work(transaction);
+    } finally {
+      leave();
+    }
+  }
+
+  /** Undoes everything since the last settlement. */
+  async rollback(): Promise<void> {
+    const transaction = this.#transaction;
+    this.#transaction = null;
+    await transaction?.rollback();
+  }
+
+  async #lock(): Promise<() => void> {
+    const before = this.#last;
+    let leave: () => void = () => {};
+    this.#last = new Promise((resolve) => {
+      leave = resolve;
+    });
+    await before;
+    return leave;
+  }
+}

@@ -1,0 +1,203 @@
+/**
+ * All streams of one process: starts one per (group, partition) that this worker leases, wakes them,
+ * watches them, and ends them in order. The lease decides who runs a stream; losing it ends one.
+ */
+import { createCatalogue } from '../core/catalogue.ts';
+import { MillraceError } from '../core/errors.ts';
+import type { StoredEvent } from '../core/event.ts';
+import type { Store } from '../ports/store.ts';
+import type { Heads } from '../runtime/heads.ts';
+import { Membership } from '../runtime/membership.ts';
+import type { Tail } from '../runtime/tail.ts';
+import { PartitionStream } from './stream/partition-stream.ts';
+import { createGroup, type Group, type Subscription } from './stream/subscription.ts';
+
+export interface StreamsOptions {
+  readonly store: Store;
+  readonly heads: Heads;
+  readonly tail: Tail;
+  readonly workerId: string;
+  readonly heartbeatMs: number;
+  readonly timeToLiveMs: number;
+  /** How long a shutdown waits for handlers before it aborts them. */
+  readonly graceMs: number;
+  /** A stream with work that has not turned for this long is stalled. */
+  readonly stallMs: number;
+  onAppended(events: readonly StoredEvent[]): void;
+  announce(): void;
+  onError(error: unknown, where: string): void;
+}
+
+interface Running {
+  readonly stream: PartitionStream;
+  readonly group: Group;
+  readonly partition: number;
+  readonly ended: Promise<void>;
+}
+
+/** How one stream of this process is doing. */
+export interface StreamStatus {
+  readonly group: string;
+  readonly partition: number;
+  readonly position: number;
+  readonly backlog: number;
+  readonly underWay: number;
+  readonly blockedKeys: number;
+  readonly handled: number;
+  readonly failed: number;
+  readonly settlements: number;
+  readonly stalled: boolean;
+}
+
+export class Streams {
+  readonly #options: StreamsOptions;
+  readonly #groups = new Map<string, Group>();
+  readonly #running = new Map<string, Running>();
+  readonly #ended = { handled: 0, failed: 0, settlements: 0 };
+  readonly membership: Membership;
+  #started = false;
+  #stopListening: () => void = () => {};
+
+  constructor(options: StreamsOptions) {
+    this.#options = options;
+    const { store, workerId, heartbeatMs, timeToLiveMs } = options;
+    this.membership = new Membership({
+      streams: store.streams,
+      partitions: store.partitions,
+      workerId,
+      heartbeatMs,
+      timeToLiveMs,
+      groups: () => [...this.#groups.keys()],
+      onTaken: (lease) => this.#run(lease),
+      onSurplus: (lease) => this.#end(`${lease.group}/${lease.partition}`),
+      onExpired: () => this.#giveUpAll(),
+      announce: options.announce,
+      onError: (error) => options.onError(error, 'membership'),
+    });
+  }
+
+  add(subscription: Subscription): void {
+    const group = createGroup(subscription);
+    if (this.#groups.has(group.name)) {
+      throw new MillraceError(
+        'DEFINITION_INVALID',
+        `Group '${group.name}' is subscribed twice in this process.`,
+        { fix: 'Give the second subscription a group of its own, or one handler for both.' },
+      );
+    }
+    this.#groups.set(group.name, group);
+  }
+
+  get groups(): readonly string[] {
+    return [...this.#groups.keys()];
+  }
+
+  /** Registers a group that was added, and starts to take its partitions. */
+  async start(): Promise<void> {
+    const { store, heads } = this.#options;
+    for (const { name, types, from } of this.#groups.values()) {
+      await store.streams.registerGroup({ group: name, eventTypes: types, from });
+    }
+    if (this.#started) return this.membership.refresh();
+    this.#started = true;
+    this.#stopListening = heads.subscribe((partition) => {
+      for (const running of this.#running.values()) {
+        if (running.partition === partition) running.stream.wake();
+      }
+    });
+    this.membership.start();
+  }
+
+  /** Drains: finishes and settles what is under way, then hands the partitions back. */
+  async stop(): Promise<void> {
+    if (!this.#started) return;
+    this.#started = false;
+    this.membership.close();
+    const deadline = setTimeout(() => this.#giveUpAll(), this.#options.graceMs);
+    await Promise.all([...this.#running.keys()].map((key) => this.#end(key)));
+    clearTimeout(deadline);
+    this.#stopListening();
+    await this.membership.stop();
+  }
+
+  /** Somebody changed the failures of a group: an operator, or another process. */
+  lookForRetries(group: string, partition: number): void {
+    this.#running.get(`${group}/${partition}`)?.stream.lookForRetries();
+  }
+
+  status(): StreamStatus[] {
+    const now = performance.now();
+    return [...this.#running.values()].map(({ stream, group, partition }) => ({
+      group: group.name,
+      partition,
+      position: stream.position,
+      backlog: stream.backlog,
+      underWay: stream.underWay,
+      blockedKeys: stream.blockedKeys,
+      handled: stream.handled,
+      failed: stream.failed,
+      settlements: stream.settlements,
+      stalled:
+        stream.backlog > 0 && stream.underWay === 0 && now - stream.turnAt > this.#options.stallMs,
+    }));
+  }
+
+  /** Handler calls of this process, of streams that have ended as well. */
+  totals(): { handled: number; failed: number; settlements: number } {
+    const total = { ...this.#ended };
+    for (const { stream } of this.#running.values()) {
+      total.handled += stream.handled;
+      total.failed += stream.failed;
+      total.settlements += stream.settlements;
+    }
+    return total;
+  }
+
+  /** The watchdog's remedy: streams that should work and do not are woken. Returns how many. */
+  nudge(): number {
+    const stalled = this.status().filter((status) => status.stalled);
+    for (const { group, partition } of stalled) {
+      this.#running.get(`${group}/${partition}`)?.stream.wake();
+    }
+    return stalled.length;
+  }
+
+  #run({ group, partition, epoch }: { group: string; partition: number; epoch: number }): void {
+    const { store, heads, tail, onAppended, onError } = this.#options;
+    const key = `${group}/${partition}`;
+    const definition = this.#groups.get(group) as Group;
+    const catalogue = createCatalogue([...definition.definitions.values()]);
+    const stream = new PartitionStream({
+      store,
+      heads,
+      tail,
+      group: definition,
+      partition,
+      epoch,
+      retryPollMs: 1_000,
+      decode: ({ allowFutureVersions }, event) => catalogue.decode(event, { allowFutureVersions }),
+      onAppended,
+      onError: (error) => onError(error, key),
+    });
+    // The former stream of this partition, if any, ends by itself: its epoch is no longer valid.
+    this.#running.get(key)?.stream.giveUp();
+    const ended = stream.run().then((how) => {
+      if (this.#running.get(key)?.stream === stream) this.#running.delete(key);
+      this.#ended.handled += stream.handled;
+      this.#ended.failed += stream.failed;
+      this.#ended.settlements += stream.settlements;
+      if (how === 'lease-lost') this.membership.lost({ group, partition });
+    });
+    this.#running.set(key, { stream, group: definition, partition, ended });
+  }
+
+  async #end(key: string): Promise<void> {
+    const running = this.#running.get(key);
+    running?.stream.stop();
+    await running?.ended;
+  }
+
+  #giveUpAll(): void {
+    for (const { stream } of this.#running.values()) stream.giveUp();
+  }
+}

@@ -1,0 +1,123 @@
+/**
+ * The store port: what the runtime asks of a database that keeps the log. Every method says what
+ * happens on success, conflict, crash and retry; `store.conformance.ts` proves it for each driver.
+ *
+ * Invariants every driver keeps: offsets of a partition are dense, start at 1 and follow commit
+ * order; an event that was acknowledged is never lost; only the owner with the newest epoch settles;
+ * effects, follow-up events and cursor of one settlement commit together or not at all.
+ */
+import type { PreparedEvent, StoredEvent } from '../core/event.ts';
+import type { FailureStore } from './failures.ts';
+import type { HistoryStore } from './history.ts';
+import type { StreamStore } from './streams.ts';
+
+/** An event with the partition it belongs to. */
+export interface RoutedEvent extends PreparedEvent {
+  readonly partition: number;
+}
+
+/** Where an event stands in the log. `duplicate`: it was there before this call. */
+export interface Position {
+  readonly partition: number;
+  readonly offset: number;
+  readonly duplicate: boolean;
+}
+
+export interface ReadRequest {
+  readonly partition: number;
+  /** Read offsets greater than this. */
+  readonly after: number;
+  /** At most this many events; the scan itself looks at 16 times as many rows at most. */
+  readonly limit: number;
+  /** Only these event types; `null` for all. Filtered in the store, before delivery. */
+  readonly types: readonly string[] | null;
+}
+
+export interface ReadResult {
+  readonly events: readonly StoredEvent[];
+  /** Every offset up to this one has been looked at; the next read starts here. */
+  readonly scannedTo: number;
+  /** True when the log had no more to look at. */
+  readonly atHead: boolean;
+}
+
+/** The append-only log. */
+export interface LogStore {
+  /**
+   * Appends events and resolves after the durable commit, in the order given.
+   * `once` looks for events that are there already (a caller's own ids, a repeated try) and answers
+   * with their positions instead of storing them twice; without it a known id is STORE_CONFLICT.
+   * On a lost connection (STORE_UNAVAILABLE) the outcome is unknown: call again with `once`.
+   */
+  append(events: readonly RoutedEvent[], options: { once: boolean }): Promise<readonly Position[]>;
+  /** Reads forward from a position. Sees committed events only; never skips one. */
+  read(request: ReadRequest): Promise<ReadResult>;
+  /** The last offset of each partition, 0 for an empty one. */
+  heads(): Promise<readonly number[]>;
+}
+
+/** One SQL connection in a transaction, as handlers and callers see it. */
+export interface SqlTransaction {
+  query<Row = Record<string, unknown>>(text: string, values?: readonly unknown[]): Promise<Row[]>;
+}
+
+/** Events written inside a caller's own transaction, appended after it commits. */
+export interface StagingStore {
+  /** Writes the events through `tx`; they become visible if and when `tx` commits. */
+  stage(tx: SqlTransaction, events: readonly RoutedEvent[]): Promise<void>;
+  /**
+   * Moves committed staged events into the log. One caller at a time does the work, the others
+   * return 0. Crash-safe: an event is either still staged or in the log.
+   */
+  sequence(limit: number): Promise<{ moved: number; partitions: readonly number[] }>;
+}
+
+/** Hints between processes: may be lost, doubled or late, and are never the truth. */
+export interface NoticeChannel {
+  /** Calls `onNotice` for each notice until closed. Reconnecting is the caller's business. */
+  listen(handlers: NoticeHandlers): Promise<NoticeListener>;
+  /** Sends a notice to every listener, this process included. */
+  send(notice: string): Promise<void>;
+}
+
+export interface NoticeHandlers {
+  onNotice(notice: string): void;
+  onLost(cause: unknown): void;
+}
+
+export interface NoticeListener {
+  close(): Promise<void>;
+}
+
+/** What differs between drivers, as data. */
+export interface StoreCapabilities {
+  /** Handlers receive a SQL transaction that commits with the cursor. */
+  readonly sqlTransactions: boolean;
+  /** Notices cross processes. */
+  readonly notices: boolean;
+}
+
+export interface Store {
+  readonly capabilities: StoreCapabilities;
+  /** Number of partitions, fixed when the database was made. */
+  readonly partitions: number;
+  readonly log: LogStore;
+  readonly staging: StagingStore;
+  readonly streams: StreamStore;
+  readonly failures: FailureStore;
+  readonly history: HistoryStore;
+  readonly notices: NoticeChannel;
+  /** Runs statements as the schema's owner once per name, in a transaction, in order of names. */
+  migrate(namespace: string, migrations: readonly Migration[]): Promise<readonly string[]>;
+  /** Runs `work` in a transaction that sees one tenant's rows only. */
+  withTenant<T>(tenantId: string, work: (tx: SqlTransaction) => Promise<T>): Promise<T>;
+  /** Answers when the store does; rejects with STORE_UNAVAILABLE otherwise. */
+  ping(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** One forward-only step of a schema; never edited once released. */
+export interface Migration {
+  readonly name: string;
+  readonly sql: string;
+}

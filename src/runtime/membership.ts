@@ -1,0 +1,174 @@
+/**
+ * Who works, and on what: one heartbeat for the whole process, and a fair share of each group's
+ * partitions. A worker holds at most ceil(partitions / workers); it hands back what is too much and
+ * takes what is free or was left by a worker that stopped answering. Every taking raises the epoch.
+ */
+import type { Lease, LiveWorker, StreamStore } from '../ports/streams.ts';
+import { Bell } from './bell.ts';
+
+export interface MembershipOptions {
+  readonly streams: StreamStore;
+  readonly partitions: number;
+  readonly workerId: string;
+  /** The groups this process handles, at the moment of asking. */
+  groups(): readonly string[];
+  readonly heartbeatMs: number;
+  /** A worker silent for longer is dead; its partitions are taken over. */
+  readonly timeToLiveMs: number;
+  onTaken(lease: { group: string; partition: number; epoch: number }): void;
+  /** Stops the stream and resolves when it has settled; then the lease is handed back. */
+  onSurplus(lease: { group: string; partition: number }): Promise<void>;
+  /** The worker has not been able to say that it lives: others may own its partitions by now. */
+  onExpired(): void;
+  /** Something that other workers should look at soon. */
+  announce(): void;
+  onError(error: unknown): void;
+}
+
+const laneKey = (lease: { group: string; partition: number }) => `${lease.group}/${lease.partition}`;
+
+export class Membership {
+  readonly #options: MembershipOptions;
+  readonly #held = new Map<string, { group: string; partition: number; epoch: number }>();
+  readonly #leaving = new Set<string>();
+  readonly #bell = new Bell();
+  #running: Promise<void> = Promise.resolve();
+  #stopping = false;
+  #closing = false;
+  #beatAt = 0;
+  /** Workers seen alive at the last heartbeat, this one included. */
+  workers: readonly LiveWorker[] = [];
+  /** False from the moment the heartbeat is overdue until it gets through again. */
+  alive = false;
+
+  constructor(options: MembershipOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#running = this.#run();
+  }
+
+  /** Looks at the leases now rather than at the next heartbeat. */
+  refresh(): void {
+    this.#bell.ring();
+  }
+
+  get held(): readonly { group: string; partition: number; epoch: number }[] {
+    return [...this.#held.values()];
+  }
+
+  /** A stream found out that it is not the owner any more. */
+  lost(lease: { group: string; partition: number }): void {
+    this.#held.delete(laneKey(lease));
+    this.#bell.ring();
+  }
+
+  /** Goes on saying that the worker lives, and takes nothing any more. */
+  close(): void {
+    this.#closing = true;
+  }
+
+  /** Hands back everything and forgets the worker. Streams must have ended before. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    this.#bell.ring();
+    await this.#running;
+    const { streams, workerId } = this.#options;
+    try {
+      for (const lease of this.#held.values()) await streams.releaseLease(lease);
+      await streams.retire(workerId);
+      this.#options.announce();
+    } catch (error) {
+      this.#options.onError(error); // the leases run out by themselves
+    }
+    this.#held.clear();
+  }
+
+  async #run(): Promise<void> {
+    const { heartbeatMs, timeToLiveMs } = this.#options;
+    let announced = false;
+    while (!this.#stopping) {
+      try {
+        await this.#beat();
+        if (!announced) this.#options.announce();
+        announced = true;
+        if (!this.#closing) await this.#balance();
+      } catch (error) {
+        this.#options.onError(error);
+      }
+      if (this.alive && performance.now() - this.#beatAt > timeToLiveMs) {
+        this.alive = false;
+        this.#held.clear();
+        this.#options.onExpired();
+      }
+      // A little jitter, so that workers started together do not beat together.
+      await this.#bell.wait(heartbeatMs * (0.8 + Math.random() * 0.4));
+    }
+  }
+
+  async #beat(): Promise<void> {
+    const { streams, workerId, groups, timeToLiveMs } = this.#options;
+    const before = performance.now();
+    this.workers = await streams.heartbeat({ workerId, groups: groups() }, timeToLiveMs);
+    this.#beatAt = before;
+    this.alive = true;
+  }
+
+  async #balance(): Promise<void> {
+    const { streams, groups, timeToLiveMs } = this.#options;
+    const names = groups();
+    if (names.length === 0) return;
+    const leases = await streams.leases(names, timeToLiveMs);
+    for (const group of names) {
+      await this.#balanceGroup(
+        group,
+        leases.filter((lease) => lease.group === group),
+      );
+    }
+  }
+
+  async #balanceGroup(group: string, leases: readonly Lease[]): Promise<void> {
+    const { partitions, workerId, streams } = this.#options;
+    const sharers = this.workers.filter(({ groups }) => groups.includes(group)).length;
+    const share = Math.ceil(partitions / Math.max(1, sharers));
+    const byPartition = new Map(leases.map((lease) => [lease.partition, lease]));
+    const mine = [...this.#held.values()].filter((lease) => lease.group === group);
+    for (const lease of mine) {
+      if ((byPartition.get(lease.partition)?.epoch ?? 0) > lease.epoch) {
+        this.#held.delete(laneKey(lease)); // taken over; the stream learns it when it settles
+      }
+    }
+    const surplus = mine.filter((lease) => !this.#leaving.has(laneKey(lease))).length - share;
+    for (const lease of mine.slice(0, Math.max(0, surplus))) this.#handBack(lease);
+    let room = share - mine.length;
+    for (let partition = 0; partition < partitions && room > 0; partition += 1) {
+      const seen = byPartition.get(partition);
+      const free = seen === undefined || seen.workerId === null || !seen.ownerAlive;
+      const orphan = seen?.workerId === workerId && !this.#held.has(laneKey({ group, partition }));
+      if (!free && !orphan) continue;
+      const seenEpoch = seen?.epoch ?? 0;
+      if (await streams.takeLease({ group, partition, seenEpoch, workerId })) {
+        const lease = { group, partition, epoch: seenEpoch + 1 };
+        this.#held.set(laneKey(lease), lease);
+        if (this.#closing) return;
+        this.#options.onTaken(lease);
+        room -= 1;
+      }
+    }
+  }
+
+  #handBack(lease: { group: string; partition: number; epoch: number }): void {
+    const key = laneKey(lease);
+    this.#leaving.add(key);
+    void this.#options
+      .onSurplus(lease)
+      .then(() => this.#options.streams.releaseLease(lease))
+      .catch((error) => this.#options.onError(error))
+      .finally(() => {
+        this.#leaving.delete(key);
+        this.#held.delete(key);
+        this.#options.announce();
+      });
+  }
+}
