@@ -87,7 +87,7 @@ export class Millrace {
     const onError = (error: unknown, where: string) => this.#noteError(error, where);
     const onAppended = (events: readonly StoredEvent[]) => this.#announce(events);
     this.heads = new Heads(store.partitions, checkMode(options.mode ?? 'Hybrid'));
-    this.#tail = new Tail({ eventsMax: options.tailMax ?? 4_096 });
+    this.#tail = new Tail({ partitions: store.partitions, eventsMax: options.tailMax ?? 4_096 });
     this.publisher = new Publisher({
       store,
       batchMax: options.appendMax ?? 1_000,
@@ -274,10 +274,12 @@ export class Millrace {
 
   /** Events became durable: keep them for the groups here, wake them, and tell other processes. */
   #announce(events: readonly StoredEvent[]): void {
-    this.#tail.push(events);
-    const last = new Map<number, number>();
-    for (const { partition, offset } of events) last.set(partition, offset);
-    for (const [partition, offset] of last) {
+    for (let from = 0, to = 0; from < events.length; from = to) {
+      const { partition } = events[from] as StoredEvent;
+      while (events[to]?.partition === partition) to += 1;
+      const batch = from === 0 && to === events.length ? events : events.slice(from, to);
+      this.#tail.push(partition, batch);
+      const { offset } = batch.at(-1) as StoredEvent;
       this.heads.raise(partition, offset, 'local');
       this.#notifier.note(partition, offset);
     }

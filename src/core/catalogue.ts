@@ -69,11 +69,11 @@ function upcast(definition: EventDefinition, { payload, version, eventId }: Stor
 }
 
 function unknownType(type: string, known: readonly string[]): MillraceError {
-  const some = known.slice(0, 10).join(', ');
-  const rest = known.length > 10 ? ` and ${known.length - 10} more` : '';
+  const some = known.slice(0, 10).join(', ') || 'none';
+  const more = known.length > 10 ? ` and ${known.length - 10} more` : '';
   return new MillraceError(
     'EVENT_UNKNOWN',
-    `The event type ${type} is not defined here; ${known.length ? some + rest : 'none'} is known.`,
+    `The event type ${type} is not defined here. Known: ${some}${more}.`,
     { details: { eventType: type } },
   );
 }

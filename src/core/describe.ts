@@ -21,7 +21,8 @@ export function describeKind(value: unknown): string {
 
 function describeObject(value: object): string {
   if (Array.isArray(value)) return 'an array';
-  const name: unknown = value.constructor?.name;
+  // From the prototype: a member called `constructor` would be content.
+  const name: unknown = Object.getPrototypeOf(value)?.constructor?.name;
   if (typeof name !== 'string' || name === '' || name === 'Object') return 'an object';
   return `${/^[AEIOU]/.test(name) ? 'an' : 'a'} ${name}`;
 }

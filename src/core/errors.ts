@@ -67,7 +67,8 @@ export const errorCodes = {
   },
   MIGRATION_FAILED: {
     retryable: false,
-    meaning: 'A step of the schema could not be applied; the database is as it was before the step.',
+    meaning:
+      'A step of the schema could not be applied; the database is as it was before the step.',
     fix: 'Remove the cause that the message names and start again; finished steps are skipped.',
   },
   LEASE_LOST: {
@@ -122,7 +123,8 @@ export const errorCodes = {
   },
   PACK_INVALID: {
     retryable: false,
-    meaning: 'A domain pack or a tenant policy pack breaks its schema or refers to what is missing.',
+    meaning:
+      'A domain pack or a tenant policy pack breaks its schema or refers to what is missing.',
     fix: 'Correct the file at the line that the message names.',
   },
   SOURCE_INVALID: {
@@ -199,7 +201,7 @@ export class MillraceError extends Error {
 
   static {
     // On the prototype: stacks begin with it, and it is not printed again as a member.
-    Object.defineProperty(this.prototype, 'name', {
+    Object.defineProperty(MillraceError.prototype, 'name', {
       value: 'MillraceError',
       configurable: true,
       writable: true,

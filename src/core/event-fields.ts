@@ -34,38 +34,26 @@ export function checkUuid(value: unknown, field: string): string {
 function checkText(value: unknown, field: string, charsMax: number): string {
   if (typeof value !== 'string') throw invalid(field, `is ${describeKind(value)}, not a string`);
   if (value.length === 0) {
-    throw invalid(field, 'is the empty string', field === 'key' ? 'Use null for no key.' : undefined);
+    throw invalid(
+      field,
+      'is the empty string',
+      field === 'key' ? 'Use null for no key.' : undefined,
+    );
   }
   if (value.length > charsMax) {
     throw invalid(field, `has ${value.length} characters; ${charsMax} are allowed`);
   }
   for (let i = 0; i < value.length; i += 1) {
     const unit = value.charCodeAt(i);
-    if (unit < 0x20 || unit === 0x7f) {
-      throw invalid(field, `has a control character at index ${i}`, 'Remove it.');
-    }
-    if (unit >= 0xd800 && unit <= 0xdfff) return checkWellFormed(value, field, i);
+    if (unit >= 0x20 && unit !== 0x7f) continue;
+    throw invalid(field, `has a control character at index ${i}`, 'Remove the character.');
   }
-  return value;
-}
-
-/** Beyond the first surrogate: rare enough to look twice. */
-function checkWellFormed(value: string, field: string, from: number): string {
-  if (!value.isWellFormed()) {
-    throw invalid(field, 'has half of a surrogate pair', 'Cut strings between characters.');
-  }
-  for (let i = from; i < value.length; i += 1) {
-    const unit = value.charCodeAt(i);
-    if (unit < 0x20 || unit === 0x7f) {
-      throw invalid(field, `has a control character at index ${i}`, 'Remove it.');
-    }
-  }
-  return value;
+  if (value.isWellFormed()) return value;
+  throw invalid(field, 'has half of a surrogate pair', 'Cut strings between characters.');
 }
 
 /** With a zone: without one a time means another moment on each machine. */
-const isoPattern =
-  /^(\d{4})-(\d\d)-(\d\d)T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)$/;
+const isoPattern = /^(\d{4})-(\d\d)-(\d\d)T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)$/;
 const timeMsMin = Date.parse('0001-01-01T00:00:00Z');
 const timeMsMax = Date.parse('9999-12-31T23:59:59.999Z');
 
@@ -88,14 +76,16 @@ export function formatTime(ms: number): string {
 export function toTimestamp(value: unknown): string {
   const ms = Math.trunc(toMs(value));
   if (ms >= timeMsMin && ms <= timeMsMax) return formatTime(ms);
-  if (typeof value === 'string') {
-    throw invalid('timestamp', 'is not an ISO 8601 time with a zone', timeFix);
-  }
-  const kind = value instanceof Date || typeof value === 'number' ? 'out of range' : undefined;
-  throw invalid('timestamp', `is ${kind ?? describeKind(value)}`, timeFix);
+  const problems: Readonly<Record<string, string>> = {
+    string: 'is not an ISO 8601 time with a zone, of the years 1 to 9999',
+    number: 'is not a number of milliseconds within the years 1 to 9999',
+  };
+  throw invalid(
+    'timestamp',
+    problems[typeof value] ?? `is ${describeKind(value)} that holds no time`,
+    'Give a time such as 2025-01-31T12:00:00Z, epoch milliseconds, or a Date.',
+  );
 }
-
-const timeFix = 'Give a time such as 2025-01-31T12:00:00Z, epoch milliseconds, or a Date.';
 
 function toMs(value: unknown): number {
   if (typeof value === 'number') return value;

@@ -61,26 +61,32 @@ class Scanner {
     switch (this.#space()) {
       case 0x7b: // {
         this.#budget.checkDepth(depth + 1);
-        return this.#object(depth + 1);
+        this.#object(depth + 1);
+        break;
       case 0x5b: // [
         this.#budget.checkDepth(depth + 1);
-        return this.#array(depth + 1);
+        this.#array(depth + 1);
+        break;
       case quote:
-        return this.#string();
+        this.#string();
+        break;
       case 0x74:
-        return this.#word('true');
+        this.#word('true');
+        break;
       case 0x66:
-        return this.#word('false');
+        this.#word('false');
+        break;
       case 0x6e:
-        return this.#word('null');
+        this.#word('null');
+        break;
       default:
-        return this.#number();
+        this.#number();
     }
   }
 
   #object(depth: number): void {
     this.#at += 1;
-    if (this.#space() === 0x7d) return this.#step();
+    if (this.#skip(0x7d)) return;
     const keys = new Keys();
     for (;;) {
       if (this.#space() !== quote) throw this.#unexpected('a member name');
@@ -91,23 +97,20 @@ class Scanner {
         if (!keys.add(key)) throw this.#faultAt(start, 'appears twice in one object');
         checkName(key);
         this.#budget.takeKey();
-        if (this.#space() !== 0x3a) throw this.#unexpected("':'");
-        this.#at += 1;
+        if (!this.#skip(0x3a)) throw this.#unexpected("':'");
         this.#value(depth);
       } catch (error) {
         if (error instanceof Fault) error.path.push(key);
         throw error;
       }
-      const next = this.#space();
-      if (next !== 0x2c && next !== 0x7d) throw this.#unexpected("',' or '}'");
-      this.#at += 1;
-      if (next === 0x7d) return;
+      if (this.#skip(0x7d)) return;
+      if (!this.#skip(0x2c)) throw this.#unexpected("',' or '}'");
     }
   }
 
   #array(depth: number): void {
     this.#at += 1;
-    if (this.#space() === 0x5d) return this.#step();
+    if (this.#skip(0x5d)) return;
     for (let i = 0; ; i += 1) {
       try {
         this.#budget.takeItems(1);
@@ -116,10 +119,8 @@ class Scanner {
         if (error instanceof Fault) error.path.push(i);
         throw error;
       }
-      const next = this.#space();
-      if (next !== 0x2c && next !== 0x5d) throw this.#unexpected("',' or ']'");
-      this.#at += 1;
-      if (next === 0x5d) return;
+      if (this.#skip(0x5d)) return;
+      if (!this.#skip(0x2c)) throw this.#unexpected("',' or ']'");
     }
   }
 
@@ -151,7 +152,10 @@ class Scanner {
     } catch (error) {
       this.#at = start;
       if (error instanceof Fault) throw error;
-      throw new Fault('holds an escape that JSON does not know', 'Escape as RFC 8259 section 7 says.');
+      throw new Fault(
+        'holds an escape that JSON does not know',
+        'Escape as RFC 8259 section 7 says.',
+      );
     }
   }
 
@@ -174,8 +178,11 @@ class Scanner {
     this.#at += word.length;
   }
 
-  #step(): void {
+  /** Past white space and this character, if it is the next one. */
+  #skip(unit: number): boolean {
+    if (this.#space() !== unit) return false;
     this.#at += 1;
+    return true;
   }
 
   /** Skips white space and answers with the code unit that follows; NaN at the end. */
@@ -193,13 +200,16 @@ class Scanner {
   }
 
   #unexpected(wanted: string): Fault {
-    const character = this.#text.codePointAt(this.#at);
-    const found =
-      character === undefined
-        ? 'the text ends'
-        : `${JSON.stringify(String.fromCodePoint(character))} was found`;
+    const point = this.#text.codePointAt(this.#at);
+    const found = point === undefined ? 'the text ends' : `${nameCharacter(point)} is`;
     return new Fault(`is not JSON: ${wanted} should stand where ${found}`, 'Send valid JSON.');
   }
+}
+
+/** `'x'`, or U+FEFF for what would not show. */
+function nameCharacter(point: number): string {
+  if (point > 0x20 && point < 0x7f) return `'${String.fromCodePoint(point)}'`;
+  return `U+${point.toString(16).toUpperCase().padStart(4, '0')}`;
 }
 
 /** The member names of one object. */

@@ -55,7 +55,8 @@ export function parseRetryPolicy(
     throw invalid(`${path}.${stranger}`, 'is not part of a policy', `Use ${members.join(', ')}.`);
   }
   const given = value as Partial<Readonly<Record<keyof RetryPolicy, unknown>>>;
-  const read = (name: keyof RetryPolicy) => readMember(given[name] ?? fallback[name], name, path);
+  const read = (name: keyof RetryPolicy) =>
+    readMember(given[name] === undefined ? fallback[name] : given[name], name, path);
   const policy: RetryPolicy = Object.freeze({
     maxRetries: read('maxRetries'),
     initialDelayMs: read('initialDelayMs'),
@@ -67,6 +68,7 @@ export function parseRetryPolicy(
   throw invalid(
     `${path}.initialDelayMs`,
     `is ${policy.initialDelayMs}, above maxDelayMs ${policy.maxDelayMs}`,
+    'Lower initialDelayMs or raise maxDelayMs; the one left out has its default.',
   );
 }
 

@@ -3,6 +3,7 @@
  * zod, valibot, arktype and others. Only what we call is declared here, so none is a dependency.
  */
 import { MillraceError } from './errors.ts';
+import { formatPath } from './json-rules.ts';
 
 /** A schema that takes `Input` and gives `Output`. */
 export interface StandardSchemaV1<Input = unknown, Output = Input> {
@@ -39,23 +40,38 @@ export function validateWith<Output>(
   value: unknown,
 ): SchemaResult<Output> {
   const result = schema['~standard'].validate(value);
-  if (!(result instanceof Promise)) return result;
+  if (!('then' in result)) return result;
   // Nobody will wait for it, and an unhandled rejection would end the process.
-  result.catch(() => {});
+  result.then(undefined, () => {});
   throw new MillraceError(
     'DEFINITION_INVALID',
-    `The ${schema['~standard'].vendor} schema validates asynchronously.`,
+    `The ${schema['~standard'].vendor} schema validates asynchronously, or a check in it throws.`,
     { fix: 'Remove async checks and transforms from the schema; check such things in a handler.' },
   );
 }
 
-/** `payload.items[0].amount: Invalid input` for each issue, at most ten of them. */
-export function describeIssues(issues: readonly SchemaIssue[], root: string): string {
-  const lines = issues.slice(0, 10).map(({ message, path = [] }) => {
-    const steps = path.map((step) => (typeof step === 'object' ? step.key : step));
-    const place = steps.map((key) => (typeof key === 'number' ? `[${key}]` : `.${String(key)}`));
-    return `${root}${place.join('')}: ${message}`;
+/** An issue as messages and API answers show it. */
+export interface FieldProblem {
+  readonly path: string;
+  readonly message: string;
+}
+
+const problemsMax = 10;
+
+/** At most ten issues, each with its path: `payload.items[0].amount`. */
+export function fieldProblems(issues: readonly SchemaIssue[], root: string): FieldProblem[] {
+  return issues.slice(0, problemsMax).map(({ message, path = [] }) => {
+    const steps = path.map((step) => {
+      const key = typeof step === 'object' ? step.key : step;
+      return typeof key === 'number' ? key : String(key);
+    });
+    return { path: formatPath(root, steps), message };
   });
-  if (issues.length > 10) lines.push(`and ${issues.length - 10} more`);
+}
+
+/** `payload.items[0].amount: Invalid input; payload.name: …` */
+export function describeIssues(issues: readonly SchemaIssue[], root: string): string {
+  const lines = fieldProblems(issues, root).map(({ path, message }) => `${path}: ${message}`);
+  if (issues.length > problemsMax) lines.push(`and ${issues.length - problemsMax} more`);
   return lines.join('; ');
 }

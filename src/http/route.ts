@@ -1,0 +1,42 @@
+/**
+ * What a route is: data, so that the server, the command line and an app's plug-in share one table.
+ * A route knows nothing of sockets or of the library below; it gets a checked request and answers
+ * with a value, or throws a MillraceError.
+ */
+import { MillraceError } from '../core/errors.ts';
+import type { JsonValue } from '../core/json.ts';
+
+export interface Route {
+  readonly method: 'GET' | 'POST';
+  /** `/ops/dlq/:group/:eventId`; a `:tenant` in it names the tenant of the request. */
+  readonly path: string;
+  /**
+   * `required` (the default): the path, the header x-tenant-id or `?tenant=` must name one.
+   * `optional`: without one the answer covers every tenant. `none`: it concerns no tenant.
+   */
+  readonly tenant?: 'required' | 'optional' | 'none';
+  /** Query parameters beside `tenant`. Others are refused: a misspelt filter shows too much. */
+  readonly query?: readonly string[];
+  handle(request: RouteRequest): RouteReply | Promise<RouteReply>;
+}
+
+export interface RouteRequest {
+  /** The empty string when the request names none. */
+  readonly tenantId: string;
+  readonly params: Readonly<Record<string, string>>;
+  readonly query: Readonly<Record<string, string>>;
+  /** Undefined when nothing was sent. */
+  readonly body: JsonValue | undefined;
+  /** Aborted when the caller has gone, or the server stops. */
+  readonly signal: AbortSignal;
+}
+
+export interface RouteReply {
+  /** 200 by default. */
+  readonly status?: number;
+  readonly body: unknown;
+}
+
+export function requestInvalid(message: string, fix?: string): MillraceError {
+  return new MillraceError('REQUEST_INVALID', message, { fix });
+}
