@@ -105,6 +105,7 @@ export class Millrace {
       graceMs: options.graceMs ?? 30_000,
       stallMs: 15_000,
       onAppended,
+      onJoined: () => this.#tellHeads(),
       announce: () => this.#tell('members'),
       onError,
     });
@@ -138,6 +139,7 @@ export class Millrace {
     this.#watchdog = new Watchdog({
       everyMs: 5_000,
       nudge: () => this.#streams.nudge(),
+      catchUp: () => this.#poller.catchUp(),
       prune: () => store.streams.prune(10_000),
       onError: (error) => onError(error, 'watchdog'),
     });
@@ -290,6 +292,14 @@ export class Millrace {
     if (!this.store.capabilities.notices) return false;
     const { membership } = this.#streams;
     return !this.#started || !membership.alive || membership.workers.length > 1;
+  }
+
+  /** Alone, this process sent no notices; whoever has joined hears now how far the log reaches. */
+  #tellHeads(): void {
+    for (let partition = 0; partition < this.store.partitions; partition += 1) {
+      const head = this.heads.of(partition);
+      if (head > 0) this.#notifier.note(partition, head);
+    }
   }
 
   #hear(notice: string): void {

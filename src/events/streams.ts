@@ -24,6 +24,8 @@ export interface StreamsOptions {
   /** A stream with work that has not turned for this long is stalled. */
   readonly stallMs: number;
   onAppended(events: readonly StoredEvent[]): void;
+  /** Another worker has joined, and has not heard of what was appended so far. */
+  onJoined(): void;
   announce(): void;
   onError(error: unknown, where: string): void;
 }
@@ -71,6 +73,7 @@ export class Streams {
       onTaken: (lease) => this.#run(lease),
       onSurplus: (lease) => this.#end(`${lease.group}/${lease.partition}`),
       onExpired: () => this.#giveUpAll(),
+      onJoined: options.onJoined,
       announce: options.announce,
       onError: (error) => options.onError(error, 'membership'),
     });

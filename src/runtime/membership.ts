@@ -20,6 +20,8 @@ export interface MembershipOptions {
   onSurplus(lease: { group: string; partition: number }): Promise<void>;
   /** The worker has not been able to say that it lives: others may own its partitions by now. */
   onExpired(): void;
+  /** A worker is there that was not at the last heartbeat. */
+  onJoined(): void;
   /** Something that other workers should look at soon. */
   announce(): void;
   onError(error: unknown): void;
@@ -110,9 +112,11 @@ export class Membership {
   async #beat(): Promise<void> {
     const { streams, workerId, groups, timeToLiveMs } = this.#options;
     const before = performance.now();
+    const known = new Set(this.workers.map((worker) => worker.workerId));
     this.workers = await streams.heartbeat({ workerId, groups: groups() }, timeToLiveMs);
     this.#beatAt = before;
     this.alive = true;
+    if (this.workers.some((worker) => !known.has(worker.workerId))) this.#options.onJoined();
   }
 
   async #balance(): Promise<void> {

@@ -5,6 +5,8 @@ export interface WatchdogOptions {
   readonly everyMs: number;
   /** Wakes stalled streams; returns how many there were. */
   nudge(): number;
+  /** Asks the store how far the log reaches: the last resort, in every mode. */
+  catchUp(): Promise<void>;
   /** Removes what nobody needs any more, a bounded amount. */
   prune(): Promise<unknown>;
   onError(error: unknown): void;
@@ -35,10 +37,11 @@ export class Watchdog {
   }
 
   async #run(): Promise<void> {
-    const { everyMs, nudge, prune, onError } = this.#options;
+    const { everyMs, nudge, catchUp, prune, onError } = this.#options;
     for (let round = 1; ; round += 1) {
       await this.#bell.wait(everyMs);
       if (this.#stopping) return;
+      await catchUp().catch(onError);
       const stalled = nudge();
       this.nudged += stalled;
       if (stalled > 0) onError(new Error(`${stalled} streams had work and did not turn`));

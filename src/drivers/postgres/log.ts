@@ -107,7 +107,12 @@ async function appendOnce(
     throw error;
   });
   const positions = new Array<Position>(batch.events.length);
-  for (const [n, partition, offset, duplicate] of rows) {
+  const seen = new Set<string>();
+  for (const [n, partition, offset, stored] of rows) {
+    const place = `${partition}/${offset}`;
+    // The same id twice in one batch is stored once, too.
+    const duplicate = stored || seen.has(place);
+    seen.add(place);
     positions[batch.order?.[n - 1] ?? n - 1] = { partition, offset, duplicate };
   }
   return positions;

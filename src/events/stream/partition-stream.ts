@@ -59,8 +59,8 @@ export class PartitionStream {
   #nextDueAt = Number.POSITIVE_INFINITY;
   #filledAt = 0;
   #scanSettledAt = 0;
-  /** After a settlement failed for a reason of its own: one event at a time up to this offset. */
-  #carefulUntil = 0;
+  /** After a settlement failed for a reason of its own: so many events one at a time. */
+  #singles = 0;
   #handledBefore = 0;
   #failedBefore = 0;
   settlements = 0;
@@ -183,7 +183,7 @@ export class PartitionStream {
   /** Reads what fits into the window and gives it to the handlers. True when it got something. */
   async #fill(): Promise<boolean> {
     const { group, heads, partition } = this.#options;
-    const careful = this.#window.position < this.#carefulUntil;
+    const careful = this.#singles > 0;
     const windowMax = careful ? 1 : group.batchMax;
     const room = windowMax - this.#window.size;
     if (room <= 0 || heads.of(partition) <= this.#window.scanned) return false;
@@ -225,7 +225,8 @@ export class PartitionStream {
     if (performance.now() < this.#nextDueAt) return;
     const { store, group, partition, retryPollMs } = this.#options;
     const at = { group: group.name, partition };
-    const due = await store.failures.due(at, redeliveryLimits);
+    const limits = this.#singles > 0 ? { keys: 1, perKey: 1 } : redeliveryLimits;
+    const due = await store.failures.due(at, limits);
     if (due.length === 0) {
       const ms = await store.failures.nextDueMs(at);
       this.#nextDueAt = performance.now() + Math.min(ms ?? retryPollMs, retryPollMs);
@@ -276,6 +277,7 @@ export class PartitionStream {
       this.#window.settled(progress);
       this.#scanSettledAt = performance.now();
       this.settlements += 1;
+      this.#singles = Math.max(0, this.#singles - finished.length);
       this.#learn(settlement, result);
       if (result.appended.length > 0) this.#options.onAppended(result.appended);
     });
@@ -305,8 +307,7 @@ export class PartitionStream {
       this.#executor.revoke(only, error);
       return true;
     }
-    const last = finished.reduce((most, { event }) => Math.max(most, event.offset), 0);
-    this.#carefulUntil = Math.max(this.#carefulUntil, last);
+    this.#singles = finished.length;
     return false;
   }
 
