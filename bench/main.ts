@@ -1,0 +1,45 @@
+/**
+ * `npm run bench -- append|pipeline [--seconds N] [--partitions N] [--json]`: measures on an embedded
+ * Postgres of its own, prints a table for people and, last, one JSON object for scripts.
+ */
+import { parseArgs } from 'node:util';
+import { benchAppend } from './append.ts';
+import { benchPipeline } from './pipeline.ts';
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    seconds: { type: 'string' },
+    partitions: { type: 'string', default: '4' },
+    json: { type: 'boolean', default: false },
+  },
+});
+
+const number = (text: string | undefined, otherwise: number) => {
+  const value = text === undefined ? otherwise : Number(text);
+  if (!(value > 0)) throw new Error(`'${text}' is not a positive number`);
+  return value;
+};
+
+const partitions = number(values.partitions, 4);
+const log = values.json ? () => {} : (line: string) => console.log(line);
+
+const benches: Readonly<Record<string, () => Promise<object>>> = {
+  append: () => benchAppend({ seconds: number(values.seconds, 20), partitions }),
+  pipeline: () => benchPipeline({ seconds: number(values.seconds, 60), partitions, log }),
+};
+
+const bench = benches[positionals[0] ?? ''];
+if (bench === undefined) {
+  console.error(`Say what to measure: npm run bench -- ${Object.keys(benches).join('|')}`);
+  process.exit(2);
+}
+const figures = await bench();
+if (!values.json) {
+  const width = Math.max(...Object.keys(figures).map((name) => name.length));
+  for (const [name, value] of Object.entries(figures)) {
+    const shown = typeof value === 'number' ? value.toLocaleString('en-US') : JSON.stringify(value);
+    console.log(`  ${name.padEnd(width)}  ${shown}`);
+  }
+}
+console.log(JSON.stringify(figures));
