@@ -173,7 +173,7 @@ export class Millrace {
 
   /** Publishes many events, in order per key; resolves when all are durable. */
   publishMany<P>(
-    items: readonly (readonly [EventDefinition<P>, EventInput<P>])[],
+    items: readonly (readonly [EventDefinition<P>, EventInput<NoInfer<P>>])[],
   ): Promise<Published[]> {
     return this.publisher.publishMany(items);
   }
@@ -233,6 +233,11 @@ export class Millrace {
   /** Handler calls, failures and settlements of this process so far. */
   totals(): { handled: number; failed: number; settlements: number; published: number } {
     return { ...this.#streams.totals(), published: this.publisher.published };
+  }
+
+  /** Where the streams of a group in this process stand: the settled offset by partition. */
+  positionsOf(group: string): ReadonlyMap<number, number> {
+    return this.#streams.positionsOf(group);
   }
 
   /** Events that no group of this process has looked at yet. */

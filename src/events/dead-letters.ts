@@ -115,7 +115,7 @@ export function createDeadLetters(options: DeadLettersOptions): DeadLetters {
       const page = await failures.list({
         ...filter,
         limit: Math.min(pageMax, limit - letters.length),
-        ...(last && { after: { failedAt: last.failedAt, eventId: last.eventId } }),
+        ...(last && { after: last }),
       });
       letters.push(...page);
       if (page.length < pageMax) break;

@@ -13,7 +13,14 @@ import {
   type StoredEvent,
 } from '../core/event.ts';
 import { partitionFor } from '../core/partition.ts';
-import type { Position, RoutedEvent, SqlTransaction, Store } from '../ports/store.ts';
+import {
+  placeAt,
+  type Position,
+  type RoutedEvent,
+  routeTo,
+  type SqlTransaction,
+  type Store,
+} from '../ports/store.ts';
 import { sleep } from '../runtime/bell.ts';
 
 export interface PublisherOptions {
@@ -73,7 +80,7 @@ export class Publisher {
 
   /** All of them, or an error for the first that failed; those appended by then stay. */
   async publishMany<P>(
-    items: readonly (readonly [EventDefinition<P>, EventInput<P>])[],
+    items: readonly (readonly [EventDefinition<P>, EventInput<NoInfer<P>>])[],
   ): Promise<Published[]> {
     const routed = items.map(([definition, input]) => this.route(definition, input));
     const results: Promise<Published>[] = [];
@@ -99,7 +106,7 @@ export class Publisher {
   route<P>(definition: EventDefinition<P>, input: EventInput<P>): RoutedEvent {
     const prepared = prepareEvent(definition, input) as PreparedEvent;
     const { tenantId, key } = prepared.event;
-    return { ...prepared, partition: partitionFor(tenantId, key, this.#lanes.length) };
+    return routeTo(partitionFor(tenantId, key, this.#lanes.length), prepared);
   }
 
   /** Waits for everything accepted so far. */
@@ -154,7 +161,7 @@ export class Publisher {
       for (const [i, { routed, resolve }] of batch.entries()) {
         const position = positions[i] as Position;
         const { partition, offset, duplicate } = position;
-        if (!duplicate) fresh.push(Object.freeze({ ...routed.event, partition, offset }));
+        if (!duplicate) fresh.push(placeAt(partition, offset, routed.event));
         resolve(position);
       }
       this.appends += 1;

@@ -145,6 +145,15 @@ export class Streams {
     }));
   }
 
+  /** Where the streams of a group in this process stand, by partition. */
+  positionsOf(group: string): ReadonlyMap<number, number> {
+    const positions = new Map<number, number>();
+    for (const { stream, group: { name }, partition } of this.#running.values()) {
+      if (name === group) positions.set(partition, stream.position);
+    }
+    return positions;
+  }
+
   /** Handler calls of this process, of streams that have ended as well. */
   totals(): { handled: number; failed: number; settlements: number } {
     const total = { ...this.#ended };

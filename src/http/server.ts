@@ -35,6 +35,8 @@ export interface DispatchRequest {
 }
 
 const bodyBytesMax = 1024 * 1024;
+/** More members do not fit into the bytes, near enough: `"a":1,` has six. */
+const bodyKeysMax = 175_000;
 const requestTimeoutMs = 30_000;
 const headersTimeoutMs = 10_000;
 /** An exception id may have 256 characters, each of them escaped. */
@@ -54,7 +56,9 @@ export function createHttpServer({ routes, onError }: HttpServerOptions): HttpSe
     clientErrorHandler: (_error, socket) => void refuseSocket(socket),
   });
   readJson(app);
-  app.addHook('onRequest', async (request) => checkOrigin(request));
+  app.addHook('onRequest', async (request, reply) => {
+    if (!isFromHere(request)) return send(reply, foreign);
+  });
   app.setNotFoundHandler((request, reply) => send(reply, unknownRoute(request, routes)));
   app.setErrorHandler((error, request, reply) => {
     const found = failureOf(error);
@@ -107,7 +111,7 @@ function readJson(app: FastifyInstance): void {
         fix: 'Encode the body as UTF-8.',
       });
     }
-    return parseJson(text, { root: 'body' } as never);
+    return parseJson(text, { root: 'body', keysMax: bodyKeysMax });
   });
 }
 
@@ -166,15 +170,14 @@ function tenantOf(
   throw requestInvalid('The request names no tenant.', 'Send the header x-tenant-id: <tenant>.');
 }
 
+const foreign = failure(403, 'REQUEST_INVALID', 'This API answers to this machine only.', {
+  fix: 'Call it as 127.0.0.1 or localhost, and not from the page of another site.',
+});
+
 /** A name that is rebound to 127.0.0.1 keeps its name in Host; a foreign page sends its Origin. */
-function checkOrigin(request: FastifyRequest): void {
-  const { origin } = request.headers;
-  const host = hostName(`http://${request.headers.host ?? 'localhost'}`);
-  const from = origin === undefined ? 'localhost' : hostName(origin);
-  if (loopback.has(host) && loopback.has(from)) return;
-  throw Object.assign(requestInvalid('This API answers to programs of this machine only.'), {
-    statusCode: 403,
-  });
+function isFromHere({ headers: { host, origin } }: FastifyRequest): boolean {
+  const called = host === undefined || loopback.has(hostName(`http://${host}`));
+  return called && (origin === undefined || loopback.has(hostName(origin)));
 }
 
 function hostName(url: string): string {

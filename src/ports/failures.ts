@@ -66,8 +66,8 @@ export interface DeadLetterFilter {
   readonly fingerprint?: string;
   readonly status?: DeadLetter['status'];
   readonly limit?: number;
-  /** Continue after the last letter of the page before. */
-  readonly after?: { readonly failedAt: string; readonly eventId: string };
+  /** Continue after the last letter of the page before; the letter itself will do. */
+  readonly after?: Pick<DeadLetter, 'failedAt' | 'eventId' | 'group'>;
 }
 
 export interface DeadLetterRef {

@@ -30,7 +30,7 @@ function isConnectionLoss(error: { code?: string; message?: string }): boolean {
   const { code = '', message = '' } = error;
   return (
     /^(08|57P0|53300|58)/.test(code) ||
-    /^(ECONN|EPIPE|ENOENT|ENOTFOUND|ETIMEDOUT|EHOST)/.test(code) ||
+    /^(ECONN|EPIPE|ENOENT|ENOTFOUND|ETIMEDOUT|EHOST|ENET|EAI_)/.test(code) ||
     /connection (terminated|ended|closed|timeout)|timeout exceeded|not queryable|client was closed/i.test(
       message,
     )
@@ -90,6 +90,8 @@ export function openDatabase({ url, connectionsMax = 12, role }: DatabaseOptions
   const pool = new pg.Pool({ ...config, max: connectionsMax, idleTimeoutMillis: 60_000 });
   // A connection that dies while idle is replaced at the next query; without a listener Node exits.
   pool.on('error', () => {});
+  // The same for one that dies inside a transaction between two statements: the next one fails.
+  pool.on('connect', (client) => client.on('error', () => {}));
   const run = async (client: pg.ClientBase | pg.Pool, config: pg.QueryConfig) => {
     try {
       return await client.query(config);
@@ -115,7 +117,9 @@ export function openDatabase({ url, connectionsMax = 12, role }: DatabaseOptions
       try {
         await client.query('begin isolation level read committed');
         const result = await work(client);
-        await client.query('commit');
+        const { command } = await client.query('commit');
+        // The server answers a commit after a failed statement with a rollback, and no error.
+        if (command === 'ROLLBACK') throw rolledBack();
         return result;
       } catch (error) {
         await client.query('rollback').catch(() => {
@@ -128,4 +132,12 @@ export function openDatabase({ url, connectionsMax = 12, role }: DatabaseOptions
     },
     close: () => pool.end(),
   };
+}
+
+function rolledBack(): MillraceError {
+  return new MillraceError(
+    'STORE_CONFLICT',
+    'A statement of this transaction failed, so the server undid all of it at the commit.',
+    { fix: 'Let the error of the failed statement pass, or put a savepoint around it.' },
+  );
 }

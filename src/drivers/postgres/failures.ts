@@ -86,6 +86,7 @@ export function createFailures(database: Database): FailureStore {
         filter.limit ?? 100,
         filter.after?.failedAt ?? null,
         filter.after?.eventId ?? null,
+        filter.after?.group ?? '',
       ]);
       return letters.map(toLetter);
     },

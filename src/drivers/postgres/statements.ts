@@ -19,14 +19,20 @@ where group_name = $1 and "partition" = $2 and status in ('retrying', 'parked', 
     text: `with recursive seed as (
   select coalesce(correlation_id, key, event_id::text) as correlation
   from millrace.event where tenant_id = $1 and event_id = $2
-), family as materialized (
-  select e.* from millrace.event e, seed s
+), members as (
+  select e.event_id from millrace.event e, seed s
   where e.tenant_id = $1 and e.key = s.correlation and e.correlation_id is null
   union
-  select e.* from millrace.event e, seed s
+  select e.event_id from millrace.event e, seed s
   where e.tenant_id = $1 and e.correlation_id = s.correlation
   union
-  select e.* from millrace.event e where e.tenant_id = $1 and e.event_id = $2
+  select $2::uuid
+  union
+  -- A root without a key: its correlation is its own id.
+  select s.correlation::uuid from seed s
+  where s.correlation ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+), family as materialized (
+  select e.* from members m join millrace.event e on e.tenant_id = $1 and e.event_id = m.event_id
 ), climb as (
   select f.event_id, f.causation_id, 0 as steps from family f where f.event_id = $2
   union all
@@ -48,7 +54,7 @@ limit $3`,
   closeDeadLetter: {
     name: 'millrace_close_dead_letter',
     text: `update millrace.event_failure set status = $4, next_attempt_at = null, was_dead = true,
-  failed_at = coalesce(failed_at, clock_timestamp()),
+  failed_at = coalesce(failed_at, date_trunc('milliseconds', clock_timestamp())),
   reason = coalesce(reason, 'discarded with the failed event before it'),
   fingerprint = coalesce(fingerprint, 'discarded')
 where group_name = $1 and "partition" = $2 and "offset" = any ($3)
@@ -71,10 +77,16 @@ limit 1000`,
   e.tenant_id, e.key, (extract(epoch from e.occurred_at) * 1000)::float8, e.correlation_id,
   e.causation_id, e.payload, e.metadata
 from (
-  select tenant_id, coalesce(key, '') as key, "offset" from millrace.event_failure
-  where group_name = $1 and "partition" = $2 and status = 'retrying'
-    and next_attempt_at <= clock_timestamp()
-  order by next_attempt_at
+  select r.tenant_id, coalesce(r.key, '') as key, r."offset" from millrace.event_failure r
+  where r.group_name = $1 and r."partition" = $2 and r.status = 'retrying'
+    and r.next_attempt_at <= clock_timestamp()
+    and not exists (
+      select 1 from millrace.event_failure b
+      where b.group_name = $1 and b."partition" = $2 and b.tenant_id = r.tenant_id
+        and coalesce(b.key, '') = coalesce(r.key, '')
+        and b.status in ('retrying', 'parked', 'dead') and b."offset" < r."offset"
+    )
+  order by r.next_attempt_at
   limit $3
 ) head
 cross join lateral (
@@ -82,6 +94,12 @@ cross join lateral (
   where w.group_name = $1 and w."partition" = $2 and w.tenant_id = head.tenant_id
     and coalesce(w.key, '') = head.key and w.status in ('retrying', 'parked')
     and w."offset" >= head."offset"
+    and not exists (
+      select 1 from millrace.event_failure d
+      where d.group_name = $1 and d."partition" = $2 and d.tenant_id = head.tenant_id
+        and coalesce(d.key, '') = head.key and d.status = 'dead'
+        and d."offset" between head."offset" and w."offset"
+    )
   order by w."offset"
   limit $4
 ) f
@@ -159,8 +177,8 @@ where d.tenant_id = $1
   and ($4::text is null or d.exception_id = $4)
   and ($5::text is null or d.fingerprint = $5)
   and ($6::text is null or d.status = $6)
-  and ($8::timestamptz is null or (d.failed_at, d.event_id) < ($8, $9::uuid))
-order by d.failed_at desc, d.event_id desc
+  and ($8::timestamptz is null or (d.failed_at, d.event_id, d.worker_type) < ($8, $9::uuid, $10))
+order by d.failed_at desc, d.event_id desc, d.worker_type desc
 limit $7`,
   },
   lockFailure: {
@@ -174,7 +192,8 @@ where f.tenant_id = $1 and f.group_name = $2 and f.event_id = $3 and f.was_dead`
     name: 'millrace_next_due',
     text: `select greatest(0, extract(epoch from min(next_attempt_at) - clock_timestamp()) * 1000)::float8
 from millrace.event_failure
-where group_name = $1 and "partition" = $2 and status = 'retrying'`,
+where group_name = $1 and "partition" = $2 and status = 'retrying'
+having count(*) > 0`,
   },
   openCursor: {
     name: 'millrace_open_cursor',

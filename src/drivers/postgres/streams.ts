@@ -4,7 +4,7 @@
  */
 import type pg from 'pg';
 import { MillraceError } from '../../core/errors.ts';
-import type { SqlTransaction } from '../../ports/store.ts';
+import { placeAt, type SqlTransaction } from '../../ports/store.ts';
 import type {
   CursorState,
   KeyRef,
@@ -120,7 +120,7 @@ async function settleBatch(send: Send, settlement: Settlement): Promise<SettleRe
   const positions = positionsFrom(batch, (row as [unknown, number[]])[1]);
   const appended = events.map(({ event }, i) => {
     const at = positions[i] as { partition: number; offset: number };
-    return Object.freeze({ ...event, partition: at.partition, offset: at.offset });
+    return placeAt(at.partition, at.offset, event);
   });
   return { appended, keys };
 }
@@ -152,18 +152,19 @@ async function beginSettlement(database: Database): Promise<SettlementTransactio
   let tenant: string | null = null;
   let open = true;
   let marks = 0;
-  const finish = (broken: boolean) => {
-    open = false;
-    client.release(broken);
+  // Closed before the last statement is sent: what a slow handler sends after it would run outside
+  // the transaction, or, once the connection is back in the pool, in somebody else's.
+  const whileOpen: Send = (statement, values) => {
+    if (!open) throw closed();
+    return send(statement, values);
   };
   const rollback = async () => {
     if (!open) return;
-    try {
-      await client.query('rollback');
-      finish(false);
-    } catch {
-      finish(true);
-    }
+    open = false;
+    await client.query('rollback').then(
+      () => client.release(),
+      () => client.release(true),
+    );
   };
   const handle: SqlTransaction = {
     async query<Row>(text: string, values: Values = []) {
@@ -171,36 +172,44 @@ async function beginSettlement(database: Database): Promise<SettlementTransactio
       return (await client.query(text, [...values])).rows as Row[];
     },
   };
-  await send({ text: 'begin isolation level read committed' });
+  await send({ text: 'begin isolation level read committed' }).catch((error) => {
+    client.release(true);
+    throw error;
+  });
   return {
     async forTenant(tenantId) {
       if (!open) throw closed();
       if (tenant !== tenantId) {
-        if (tenant !== null) await send(sql.leaveTenant);
-        await send(sql.enterTenant, [tenantId]);
+        if (tenant !== null) await whileOpen(sql.leaveTenant);
+        await whileOpen(sql.enterTenant, [tenantId]);
         tenant = tenantId;
       }
       return handle;
     },
     async savepoint() {
       const name = `millrace_${++marks}`;
-      await send({ text: `savepoint ${name}` });
+      await whileOpen({ text: `savepoint ${name}` });
       const before = tenant;
       return {
-        release: async () => void (await send({ text: `release savepoint ${name}` })),
+        release: async () => void (await whileOpen({ text: `release savepoint ${name}` })),
         // Settings return to what they were at the savepoint, the role and tenant among them.
         rollback: async () => {
-          await send({ text: `rollback to savepoint ${name}` });
+          await whileOpen({ text: `rollback to savepoint ${name}` });
           tenant = before;
         },
       };
     },
     async settle(settlement) {
       try {
-        if (tenant !== null) await send(sql.leaveTenant);
-        const result = await settleBatch(send, settlement);
-        await send({ text: 'commit' });
-        finish(false);
+        if (tenant !== null) await whileOpen(sql.leaveTenant);
+        const result = await settleBatch(whileOpen, settlement);
+        const committed = whileOpen({ text: 'commit' });
+        open = false;
+        await committed.catch((error) => {
+          client.release(error instanceof MillraceError); // else a deferred constraint
+          throw error;
+        });
+        client.release();
         return result;
       } catch (error) {
         await rollback();

@@ -12,7 +12,7 @@ import {
   type StoredEvent,
 } from '../../core/event.ts';
 import { partitionFor } from '../../core/partition.ts';
-import type { RoutedEvent, SqlTransaction } from '../../ports/store.ts';
+import { type RoutedEvent, routeTo, type SqlTransaction } from '../../ports/store.ts';
 import type { EffectTurn, Effects } from './effects.ts';
 
 /** A follow-up event: tenant, key and correlation come from the event that caused it. */
@@ -42,7 +42,7 @@ function prepareFollowUp<P>(
     key === cause.key && tenantId === cause.tenantId
       ? cause.partition
       : partitionFor(tenantId, key, partitions);
-  return { ...prepared, partition };
+  return routeTo(partition, prepared);
 }
 
 /** What both kinds of context share; the engine closes it when the handler has ended. */

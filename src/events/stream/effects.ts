@@ -3,6 +3,7 @@
  * time is inside, behind a savepoint: what it wrote goes when it fails, and only that. Savepoints
  * nest and cannot interleave, hence the turns.
  */
+import { MillraceError } from '../../core/errors.ts';
 import type { SqlTransaction } from '../../ports/store.ts';
 import type { SettlementTransaction, StreamStore } from '../../ports/streams.ts';
 
@@ -30,9 +31,25 @@ export class Effects {
       this.#transaction ??= await this.#streams.begin();
       const transaction = this.#transaction;
       const mark = await transaction.savepoint();
+      let over = false;
+      let entering: Promise<unknown> = Promise.resolve();
       return {
-        forTenant: (tenantId) => transaction.forTenant(tenantId),
+        // A handler that outlives its turn (its time was over) must not write into the next one.
+        forTenant: async (tenantId) => {
+          if (over) throw turnIsOver();
+          const entered = transaction.forTenant(tenantId);
+          entering = entered.catch(() => {});
+          const tx = await entered;
+          return {
+            query: async (text, values) => {
+              if (over) throw turnIsOver();
+              return tx.query(text, values);
+            },
+          };
+        },
         end: async (keep) => {
+          over = true;
+          await entering;
           try {
             await (keep ? mark.release() : mark.rollback());
           } catch (error) {
@@ -78,4 +95,10 @@ export class Effects {
     await before;
     return leave;
   }
+}
+
+function turnIsOver(): MillraceError {
+  return new MillraceError('HANDLER_FAILED', 'The handler of this transaction has ended.', {
+    fix: 'Await every query before the handler returns, and stop when ctx.signal says so.',
+  });
 }

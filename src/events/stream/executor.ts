@@ -36,6 +36,7 @@ export class Executor {
   readonly #suspended = new Set<string>();
   /** Finished and not yet settled, in order of finishing. */
   finished: Entry[] = [];
+  /** Redelivered and not settled: until then the store would bring the same ones again. */
   redeliveries = 0;
   handled = 0;
   failed = 0;
@@ -86,14 +87,17 @@ export class Executor {
 
   /** Turns an entry whose settlement was refused into a failed one. */
   revoke(entry: Entry, error: unknown): void {
-    if (entry.redelivery) this.redeliveries += 1; // finished a second time below
     this.fail(entry, error);
+  }
+
+  /** The entries are durable: what was redelivered among them is not under way any more. */
+  settled(entries: readonly Entry[]): void {
+    for (const { redelivery } of entries) if (redelivery) this.redeliveries -= 1;
   }
 
   finish(entry: Entry, followUps: Entry['followUps']): void {
     entry.followUps = followUps;
     entry.done = true;
-    if (entry.redelivery) this.redeliveries -= 1;
     this.finished.push(entry);
   }
 

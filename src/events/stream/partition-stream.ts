@@ -277,6 +277,7 @@ export class PartitionStream {
       this.#window.settled(progress);
       this.#scanSettledAt = performance.now();
       this.settlements += 1;
+      this.#executor.settled(finished);
       this.#singles = Math.max(0, this.#singles - finished.length);
       this.#learn(settlement, result);
       if (result.appended.length > 0) this.#options.onAppended(result.appended);

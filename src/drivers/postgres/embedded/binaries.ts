@@ -53,10 +53,14 @@ export async function locateBinaries(where: Platform = thisPlatform): Promise<Bi
   const platform = `${where.platform}-${where.arch}`;
   const name = packages[platform];
   if (name === undefined) {
-    throw new MillraceError('EMBEDDED_UNAVAILABLE', `there is no embedded Postgres for ${platform}`, {
-      fix: useUrl,
-      details: { platform, supported: Object.keys(packages) },
-    });
+    throw new MillraceError(
+      'EMBEDDED_UNAVAILABLE',
+      `there is no embedded Postgres for ${platform}`,
+      {
+        fix: useUrl,
+        details: { platform, supported: Object.keys(packages) },
+      },
+    );
   }
   let packageRoot: string;
   try {
@@ -138,7 +142,10 @@ export async function copyBinaries(
   throw new MillraceError(
     'EMBEDDED_UNAVAILABLE',
     `the embedded Postgres could not be copied to any of: ${homes.join(', ')}`,
-    { fix: `Make one of these directories writable. ${useUrl}`, cause: new AggregateError(refusals) },
+    {
+      fix: `Make one of these directories writable. ${useUrl}`,
+      cause: new AggregateError(refusals),
+    },
   );
 }
 
@@ -168,7 +175,7 @@ async function refuseStrangers(directory: string): Promise<void> {
 function cacheHomes(): string[] {
   const uid = process.geteuid?.() ?? 0;
   const cache =
-    uid === 0 ? '/var/cache' : (process.env['XDG_CACHE_HOME'] ?? path.join(os.homedir(), '.cache'));
+    uid === 0 ? '/var/cache' : (process.env.XDG_CACHE_HOME ?? path.join(os.homedir(), '.cache'));
   return [path.join(cache, 'millrace'), path.join(os.tmpdir(), `millrace-cache-${uid}`)];
 }
 
@@ -209,4 +216,3 @@ function ignore(...codes: string[]): (cause: unknown) => void {
 }
 
 const codeOf = (cause: unknown): string => (cause as NodeJS.ErrnoException)?.code ?? '';
-

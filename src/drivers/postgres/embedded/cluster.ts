@@ -100,4 +100,3 @@ async function syncDirectory(directory: string): Promise<void> {
     await handle.close();
   }
 }
-

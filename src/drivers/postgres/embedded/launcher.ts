@@ -96,7 +96,8 @@ async function startClaimed(start: ClaimedStart): Promise<EmbeddedPostgres> {
     await claim.release();
     return exit;
   });
-  const tcpUrl = port === null ? null : `postgresql://postgres:${password}@127.0.0.1:${port}/postgres`;
+  const tcpUrl =
+    port === null ? null : `postgresql://postgres:${password}@127.0.0.1:${port}/postgres`;
   const url = process.platform === 'win32' ? `${tcpUrl}` : socketUrl(socketDirectory, port);
   return embeddedPostgres(directory, server, exited, { url, tcpUrl });
 }

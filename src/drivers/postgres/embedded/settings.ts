@@ -59,5 +59,7 @@ function checkSetting(name: string, value: string): void {
 }
 
 function invalid(name: string, problem: string, fix: string): MillraceError {
-  return new MillraceError('CONFIG_INVALID', `embedded Postgres: settings.${name} ${problem}`, { fix });
+  return new MillraceError('CONFIG_INVALID', `embedded Postgres: settings.${name} ${problem}`, {
+    fix,
+  });
 }

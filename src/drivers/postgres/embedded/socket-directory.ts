@@ -40,4 +40,3 @@ export async function removeSocketDirectory(root: string, socketDirectory: strin
   if (!path.basename(socketDirectory).startsWith('millrace-')) return;
   await fs.rm(socketDirectory, { recursive: true, force: true });
 }
-

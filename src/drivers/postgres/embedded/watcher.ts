@@ -36,7 +36,7 @@ export function watchOurselves(
   const shell: ChildProcess = spawn(launch.file, launch.args, {
     ...launch.options,
     cwd: '/',
-    env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin' },
+    env: { PATH: process.env.PATH ?? '/usr/bin:/bin' },
     detached: true, // Ctrl-C reaches the foreground process group: neither server nor shell is in it
     stdio: ['pipe', 'ignore', 'ignore'],
   });

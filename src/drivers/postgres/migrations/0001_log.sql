@@ -316,8 +316,12 @@ begin
     select t."partition", v_head + row_number() over (order by t.seq), t.event_id, t.event_type,
       t.version, t.tenant_id, t.key, t.occurred_at, t.correlation_id, t.causation_id, t.payload,
       t.metadata
-    from pg_temp.millrace_sequenced t
-    where t."partition" = p and not exists (
+    from (
+      -- An id staged twice is one event: a violation here would stop every staged event for good.
+      select distinct on (d.tenant_id, d.event_id) d.* from pg_temp.millrace_sequenced d
+      where d."partition" = p order by d.tenant_id, d.event_id, d.seq
+    ) t
+    where not exists (
       select 1 from millrace.event e
       where e.tenant_id = t.tenant_id and e.event_id = t.event_id
     );
@@ -379,7 +383,8 @@ begin
     detail, was_dead)
   select p_group, p_partition, x."offset", x.event_id, x.event_type, x.tenant_id, x.key, x.status,
     x.attempts, clock_timestamp() + x.delay_ms * interval '1 millisecond',
-    case when x.status <> 'parked' then clock_timestamp() end,
+    -- Milliseconds, as in the ISO texts that pages of letters continue after.
+    case when x.status <> 'parked' then date_trunc('milliseconds', clock_timestamp()) end,
     x.reason, x.error_code, x.fingerprint, x.detail, x.status = 'dead'
   from json_to_recordset(coalesce(p_failures, '[]')) as x("offset" bigint, event_id uuid,
     event_type text, tenant_id text, key text, status text, attempts int, delay_ms float8,

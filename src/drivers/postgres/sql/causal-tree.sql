@@ -3,14 +3,20 @@
 with recursive seed as (
   select coalesce(correlation_id, key, event_id::text) as correlation
   from millrace.event where tenant_id = $1 and event_id = $2
-), family as materialized (
-  select e.* from millrace.event e, seed s
+), members as (
+  select e.event_id from millrace.event e, seed s
   where e.tenant_id = $1 and e.key = s.correlation and e.correlation_id is null
   union
-  select e.* from millrace.event e, seed s
+  select e.event_id from millrace.event e, seed s
   where e.tenant_id = $1 and e.correlation_id = s.correlation
   union
-  select e.* from millrace.event e where e.tenant_id = $1 and e.event_id = $2
+  select $2::uuid
+  union
+  -- A root without a key: its correlation is its own id.
+  select s.correlation::uuid from seed s
+  where s.correlation ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+), family as materialized (
+  select e.* from members m join millrace.event e on e.tenant_id = $1 and e.event_id = m.event_id
 ), climb as (
   select f.event_id, f.causation_id, 0 as steps from family f where f.event_id = $2
   union all

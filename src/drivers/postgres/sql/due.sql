@@ -1,12 +1,18 @@
--- Keys whose first event is due, each with what waits behind it, in order.
+-- Keys whose first event is due, each with what waits behind it up to a dead letter, in order.
 -- $1 group, $2 partition, $3 keys at most, $4 events per key at most.
 -- Rows: attempts, edited payload, then the event's columns.
 select f.attempts, f.edited_payload, {{event}}
 from (
-  select tenant_id, coalesce(key, '') as key, "offset" from millrace.event_failure
-  where group_name = $1 and "partition" = $2 and status = 'retrying'
-    and next_attempt_at <= clock_timestamp()
-  order by next_attempt_at
+  select r.tenant_id, coalesce(r.key, '') as key, r."offset" from millrace.event_failure r
+  where r.group_name = $1 and r."partition" = $2 and r.status = 'retrying'
+    and r.next_attempt_at <= clock_timestamp()
+    and not exists (
+      select 1 from millrace.event_failure b
+      where b.group_name = $1 and b."partition" = $2 and b.tenant_id = r.tenant_id
+        and coalesce(b.key, '') = coalesce(r.key, '')
+        and b.status in ('retrying', 'parked', 'dead') and b."offset" < r."offset"
+    )
+  order by r.next_attempt_at
   limit $3
 ) head
 cross join lateral (
@@ -14,6 +20,12 @@ cross join lateral (
   where w.group_name = $1 and w."partition" = $2 and w.tenant_id = head.tenant_id
     and coalesce(w.key, '') = head.key and w.status in ('retrying', 'parked')
     and w."offset" >= head."offset"
+    and not exists (
+      select 1 from millrace.event_failure d
+      where d.group_name = $1 and d."partition" = $2 and d.tenant_id = head.tenant_id
+        and coalesce(d.key, '') = head.key and d.status = 'dead'
+        and d."offset" between head."offset" and w."offset"
+    )
   order by w."offset"
   limit $4
 ) f

@@ -1,0 +1,35 @@
+/**
+ * How the process is doing. `live`: it answers at all, restart it when not. `ready`: send it work.
+ * `/health` says everything; it is 503 only when down, so that a degraded process keeps its traffic.
+ */
+import type { Millrace } from '../millrace.ts';
+import type { Route } from './route.ts';
+
+export function healthRoutes(mill: Millrace): readonly Route[] {
+  return [
+    {
+      method: 'GET',
+      path: '/health',
+      tenant: 'none',
+      async handle() {
+        const health = await mill.health();
+        return { status: health.status === 'down' ? 503 : 200, body: health };
+      },
+    },
+    {
+      method: 'GET',
+      path: '/health/live',
+      tenant: 'none',
+      handle: () => ({ body: { status: 'ok' } }),
+    },
+    {
+      method: 'GET',
+      path: '/health/ready',
+      tenant: 'none',
+      async handle() {
+        const { ready, problems } = await mill.health();
+        return { status: ready ? 200 : 503, body: { ready, problems } };
+      },
+    },
+  ];
+}
