@@ -58,7 +58,12 @@ interface Stretch {
 export async function benchPipeline(options: PipelineOptions): Promise<PipelineFigures> {
   const { seconds, partitions, log } = options;
   await using server = await startBenchServer();
-  await using mill = await connect(server.url, { partitions, tailMax: 8_192 });
+  const errors: string[] = [];
+  await using mill = await connect(server.url, {
+    partitions,
+    tailMax: 8_192,
+    onError: (error, where) => errors.push(`${where}: ${error}`),
+  });
   await mill.store.migrate('millrace_exceptions', projectionMigrations);
   const cases = new Cases();
   const stages = createStages({ packs: loadPacks(), tools: createToolRunner() });
@@ -87,6 +92,14 @@ export async function benchPipeline(options: PipelineOptions): Promise<PipelineF
   );
   log('verifying');
   await caughtUp(mill);
+  const { failed } = mill.totals();
+  if (failed > 0 || errors.length > 0) {
+    const { rows } = await server.client.query(
+      'select group_name, reason from millrace.event_failure where reason is not null limit 3',
+    );
+    errors.push(...rows.map((row) => `${row.group_name}: ${row.reason}`));
+    throw new Error(`${failed} handler calls failed; ${errors.slice(-3).join('; ')}`);
+  }
   const verified = await verify(server.client, cases.started);
   const spent = cost(free.from, free.to);
   const events = free.exceptions * perException;

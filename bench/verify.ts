@@ -39,6 +39,7 @@ const unprojected = `select count(*)::int as n from millrace.event i
 
 export async function verify(client: pg.Client, ingested: number): Promise<Verdict> {
   const count = async (text: string): Promise<number> => (await client.query(text)).rows[0].n;
+  await client.query('analyze millrace.event');
   const exceptions = await count(
     `select count(*)::int as n from millrace.event where event_type = 'ExceptionIngested'`,
   );

@@ -133,7 +133,10 @@ export class Millrace {
       staging: store.staging,
       everyMs: [5, 1_000],
       batchMax: 1_000,
-      onSequenced: () => void this.#poller.catchUp().catch((error) => onError(error, 'sequencer')),
+      onSequenced: () => {
+        const known = this.#poller.catchUp().then(() => this.#tellHeads());
+        known.catch((error) => onError(error, 'sequencer'));
+      },
       onError: (error) => onError(error, 'sequencer'),
     });
     this.#watchdog = new Watchdog({

@@ -189,7 +189,10 @@ property(
   [time, fc.integer({ min: -839, max: 839 })],
   (date, offset) => {
     const iso = date.toISOString();
-    const zone = `${offset < 0 ? '-' : '+'}${String(Math.trunc(Math.abs(offset) / 60)).padStart(2, '0')}:${String(Math.abs(offset) % 60).padStart(2, '0')}`;
+    const twoDigits = (count: number) => String(count).padStart(2, '0');
+    const minutes = Math.abs(offset);
+    const sign = offset < 0 ? '-' : '+';
+    const zone = `${sign}${twoDigits(Math.trunc(minutes / 60))}:${twoDigits(minutes % 60)}`;
     const local = new Date(date.getTime() + offset * 60_000).toISOString().replace('Z', zone);
     for (const form of [date, date.getTime(), iso, local]) assert.equal(toTimestamp(form), iso);
   },

@@ -43,7 +43,7 @@ export const errorCodes = {
   PAYLOAD_NOT_JSON: {
     retryable: false,
     meaning: 'A value is not pure JSON, or would not be the same after a database round trip.',
-    fix: 'Convert the value at the path to a string, finite number, boolean, null, array or object.',
+    fix: 'Convert the value at the path to text, a finite number, boolean, null, array or object.',
   },
   CONFIG_INVALID: {
     retryable: false,

@@ -1,7 +1,6 @@
 /**
  * The rules of an event's fields beside the payload: what every database and broker can carry, and
- * what comes back the same. Called by prepareEvent for each event, and where tenants and keys arrive
- * on their own.
+ * what comes back the same. Called by prepareEvent for each event.
  */
 import { describeKind } from './describe.ts';
 import { MillraceError } from './errors.ts';

@@ -2,7 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { z } from 'zod';
 import { MillraceError } from './errors.ts';
-import { defineEvent, type EventInput, prepareEvent } from './event.ts';
+import {
+  defineEvent,
+  type EventDefinition,
+  type EventInput,
+  prepareEvent,
+  type StoredEvent,
+} from './event.ts';
 import { eventIdTime, isUuid } from './ids.ts';
 
 const OrderPaid = defineEvent('OrderPaid', {
@@ -196,7 +202,10 @@ test('a definition is checked where it is written', () => {
     [() => defineEvent('a'.repeat(129), { schema }), /is not a name/],
     [() => defineEvent('A', { schema, version: 0 }), /^A: version is 0, not a whole number/],
     [() => defineEvent('A', { schema, version: 1.5 }), /^A: version is 1.5/],
-    [() => defineEvent('A', { schema: {} as never }), /^A: schema is an object that does not/],
+    [
+      () => defineEvent('A', { schema: {} as never }),
+      /^A: schema is an object, which does not implement/,
+    ],
     [
       () => defineEvent('A', { schema, version: 3, upcasters: { 1: (p) => p } }),
       /^A: version is 3, but there is no upcaster from version 2\.$/,
@@ -238,4 +247,25 @@ test('upcasters run one after the other, from the version stored', () => {
       message: `Renamed: version ${version} was stored; versions 1 to 3 are known here.`,
     });
   }
+});
+
+test('the compiler knows payloads: read-only, publishable again, a kind of unknown', () => {
+  type Paid = typeof OrderPaid extends EventDefinition<infer P> ? P : never;
+  const { event } = prepare();
+  const stored: StoredEvent<Paid> = { ...event, partition: 0, offset: 1 };
+  const general: StoredEvent = stored;
+  const definitions: EventDefinition[] = [OrderPaid, anything];
+  assert.equal(
+    prepareEvent(OrderPaid, { tenantId: 'acme', payload: stored.payload }).event.key,
+    event.key,
+  );
+  // @ts-expect-error not every event is an OrderPaid
+  const back: StoredEvent<Paid> = general;
+  assert.throws(() => {
+    // @ts-expect-error payloads are read-only
+    stored.payload.amount = 0;
+  }, TypeError);
+  // @ts-expect-error amount is a number
+  assert.throws(() => prepare({ payload: { orderId: 'order-7', amount: 'x' } }));
+  assert.equal(definitions.length + back.offset, 3);
 });

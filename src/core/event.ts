@@ -2,11 +2,12 @@
  * Events: immutable, versioned facts (P9-3), their definitions, and the one way from what a caller
  * gives to what is appended.
  *
- * Invariant: a PreparedEvent is valid, deep-frozen and equal to what the log gives back; payloadJson
- * is the JSON text of its payload. `publish` and handlers' follow-ups both go through prepareEvent.
+ * Invariant: a PreparedEvent is valid, deep-frozen and equal to what the log gives back;
+ * payloadJson is the JSON text of its payload. Publishing and follow-ups both use prepareEvent.
  */
 import { describeKind } from './describe.ts';
 import { MillraceError } from './errors.ts';
+import { checkDefinition, type Upcaster } from './event-definition.ts';
 import {
   checkCorrelationId,
   checkKey,
@@ -60,9 +61,6 @@ export interface EventDefinition<P = unknown> {
   upcast(payload: unknown, fromVersion: number): unknown;
 }
 
-/** Turns a payload of one version into the next one's shape. Must not change its argument. */
-export type Upcaster = (payload: never) => unknown;
-
 export interface EventDefinitionOptions<Schema extends StandardSchemaV1> {
   /** 1 and up; raise it when stored payloads no longer fit the schema. */
   readonly version?: number | undefined;
@@ -75,10 +73,6 @@ export interface EventDefinitionOptions<Schema extends StandardSchemaV1> {
   readonly description?: string | undefined;
 }
 
-/** Stored as a 32-bit integer. */
-const versionMax = 2_147_483_647;
-const typePattern = /^[A-Za-z][A-Za-z0-9_.-]{0,127}$/;
-
 /**
  * Declares an event type.
  * @example
@@ -86,7 +80,9 @@ const typePattern = /^[A-Za-z][A-Za-z0-9_.-]{0,127}$/;
  *   version: 2,
  *   schema: z.object({ orderId: z.string(), cents: z.int() }),
  *   key: (payload) => payload.orderId,
- *   upcasters: { 1: ({ amount, ...rest }: { amount: number }) => ({ ...rest, cents: amount * 100 }) },
+ *   upcasters: {
+ *     1: ({ amount, ...rest }: { amount: number }) => ({ ...rest, cents: amount * 100 }),
+ *   },
  * });
  * @throws MillraceError DEFINITION_INVALID, or CONFIG_INVALID for the retry policy.
  */
@@ -118,48 +114,6 @@ export function defineEvent<Schema extends StandardSchemaV1>(
       return current;
     },
   });
-}
-
-function checkDefinition(
-  type: string,
-  version: number,
-  schema: StandardSchemaV1,
-  upcasters: Readonly<Record<number, Upcaster>>,
-): void {
-  if (typeof type !== 'string' || !typePattern.test(type)) {
-    throw invalidDefinition(
-      `The event type '${type}' is not a name.`,
-      'Use 1 to 128 letters, digits, _ . or -, beginning with a letter.',
-    );
-  }
-  if (!Number.isSafeInteger(version) || version < 1 || version > versionMax) {
-    throw invalidDefinition(`${type}: version is ${version}, not a whole number from 1.`);
-  }
-  if (typeof schema?.['~standard']?.validate !== 'function') {
-    throw invalidDefinition(
-      `${type}: schema is ${describeKind(schema)} that does not implement Standard Schema.`,
-      'Give a schema of zod 4, valibot or another library listed on standardschema.dev.',
-    );
-  }
-  for (let from = 1; from < version; from += 1) {
-    if (typeof upcasters[from] === 'function') continue;
-    throw invalidDefinition(
-      `${type}: version is ${version}, but there is no upcaster from version ${from}.`,
-      `Add upcasters: { ${from}: (payload) => … }; events of version ${from} may be stored.`,
-    );
-  }
-  const beyond = Object.keys(upcasters).find(
-    (from) => !(Number(from) >= 1 && Number(from) < version),
-  );
-  if (beyond === undefined) return;
-  throw invalidDefinition(
-    `${type}: there is an upcaster from version ${beyond}, but version is ${version}.`,
-    'Raise version, or remove the upcaster.',
-  );
-}
-
-function invalidDefinition(message: string, fix?: string): MillraceError {
-  return new MillraceError('DEFINITION_INVALID', message, { fix });
 }
 
 export interface EventInput<P = unknown> {
@@ -206,8 +160,8 @@ const noMetadata: Readonly<Record<string, JsonValue>> = Object.freeze({});
 const utf8 = new TextEncoder();
 
 /**
- * Validates and freezes what a caller publishes. 0.8 µs with a zod schema of 3 members, 1.4 µs with
- * 10, half of it JSON.stringify.
+ * Validates and freezes what a caller publishes. 0.8 µs with a zod schema of 3 members, 1.4 µs
+ * with 10, half of it JSON.stringify.
  * @throws MillraceError EVENT_INVALID, EVENT_TOO_LARGE, PAYLOAD_NOT_JSON, or DEFINITION_INVALID for
  * an asynchronous schema.
  */

@@ -1,7 +1,7 @@
 /**
  * What a JSON value may hold to survive a database round trip, and how faults in it are reported.
- * One place, so that `freezeJson` (values) and `parseJson` (text) refuse the same things in the same
- * words.
+ * One place, so that `freezeJson` (values) and `parseJson` (text) refuse the same things in the
+ * same words.
  */
 import { MillraceError } from './errors.ts';
 

@@ -1,7 +1,7 @@
 /**
  * Checks JSON text (RFC 8259) for what JSON.parse accepts in silence: numbers that change their
- * value, the same key twice, `__proto__`, text beyond the limits. `parseJson` is the only caller; it
- * leaves building the value to JSON.parse.
+ * value, the same key twice, `__proto__`, text beyond the limits. `parseJson` is the only caller;
+ * it leaves building the value to JSON.parse.
  */
 import {
   Budget,

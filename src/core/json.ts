@@ -29,14 +29,15 @@ export type JsonValue =
   | readonly JsonValue[]
   | { readonly [key: string]: JsonValue };
 
-type Primitive = string | number | bigint | boolean | symbol | null | undefined;
-
-/** `T` with every member and element read-only, as deep as it goes. */
-export type DeepReadonly<T> = unknown extends T
+/**
+ * `T` with every member and element read-only, as deep as it goes. `T` stands before `extends` only,
+ * so that an `Event<Order>` is an `Event<unknown>` to the compiler.
+ */
+export type DeepReadonly<T> = T extends string | number | ((...args: never[]) => unknown)
   ? T
-  : T extends Primitive | ((...args: never[]) => unknown)
-    ? T
-    : { readonly [K in keyof T]: DeepReadonly<T[K]> };
+  : T extends object
+    ? { readonly [K in keyof T]: DeepReadonly<T[K]> }
+    : T;
 
 /**
  * A deep-frozen copy of a pure JSON value; the value itself is left alone. Members that are
@@ -179,8 +180,8 @@ function cycleStart(value: unknown, steps: readonly PathStep[]): number | null {
 }
 
 /**
- * Like JSON.parse, for text from outside. Refuses besides wrong syntax: numbers that would come out
- * as another number (2^53 + 1, 1e400), the same key twice, `__proto__`, and what freezeJson refuses.
+ * Like JSON.parse, for text from outside. Refuses besides wrong syntax: numbers that would come
+ * out as others (2^53 + 1, 1e400), the same key twice, `__proto__`, and what freezeJson refuses.
  * Takes 1.9 µs where JSON.parse alone takes 0.7 µs (200 characters, 10 members).
  * @throws MillraceError PAYLOAD_NOT_JSON with path, line and column.
  */

@@ -1,6 +1,6 @@
 /**
- * When a failed event is tried again (P9-14): exponential backoff with a cap and jitter. Pure rules;
- * the runtime counts attempts and the store keeps the time of the next one.
+ * When a failed event is tried again (P9-14): exponential backoff with a cap and jitter. Pure
+ * rules; the runtime counts attempts and the store keeps the time of the next one.
  */
 import { describeKind } from './describe.ts';
 import { MillraceError } from './errors.ts';

@@ -54,7 +54,8 @@ export class Publisher {
   readonly #lanes: Lane[];
   #buffered = 0;
   #closed = false;
-  #roomWanted: (() => void)[] = [];
+  /** Producers that wait for room, first come first served. */
+  readonly #line: Waiting[] = [];
   published = 0;
   appends = 0;
   retried = 0;
@@ -74,8 +75,7 @@ export class Publisher {
 
   async publish<P>(definition: EventDefinition<P>, input: EventInput<P>): Promise<Published> {
     const routed = this.route(definition, input);
-    await this.#room();
-    return { ...(await this.#enqueue(routed)), eventId: routed.event.eventId };
+    return { ...(await this.#accept(routed)), eventId: routed.event.eventId };
   }
 
   /** All of them, or an error for the first that failed; those appended by then stay. */
@@ -83,13 +83,8 @@ export class Publisher {
     items: readonly (readonly [EventDefinition<P>, EventInput<NoInfer<P>>])[],
   ): Promise<Published[]> {
     const routed = items.map(([definition, input]) => this.route(definition, input));
-    const results: Promise<Published>[] = [];
-    for (const event of routed) {
-      if (this.#buffered >= this.#options.bufferMax) await this.#room();
-      const { eventId } = event.event;
-      results.push(this.#enqueue(event).then((position) => ({ ...position, eventId })));
-    }
-    return Promise.all(results);
+    const positions = await Promise.all(routed.map((event) => this.#accept(event)));
+    return routed.map(({ event }, i) => ({ ...(positions[i] as Position), eventId: event.eventId }));
   }
 
   /** Writes into the caller's own transaction; the sequencer appends after it commits. */
@@ -117,26 +112,34 @@ export class Publisher {
   /** Accepts nothing more and waits for what was accepted. */
   async close(): Promise<void> {
     this.#closed = true;
+    for (const waiting of this.#line.splice(0)) refuse(waiting);
     await this.flush();
   }
 
-  async #room(): Promise<void> {
-    while (this.#buffered >= this.#options.bufferMax) {
-      await new Promise<void>((resolve) => this.#roomWanted.push(resolve));
-    }
+  /**
+   * Takes an event into the buffer, or into the line before it when that is full. Whoever frees a
+   * place moves the first of the line up in the same turn: the bound holds, and so does the order.
+   */
+  #accept(routed: RoutedEvent): Promise<Position> {
+    return new Promise((resolve, reject) => {
+      const waiting: Waiting = { routed, resolve, reject };
+      if (this.#closed) refuse(waiting);
+      else if (this.#buffered >= this.#options.bufferMax) this.#line.push(waiting);
+      else this.#admit(waiting);
+    });
   }
 
-  #enqueue(routed: RoutedEvent): Promise<Position> {
-    if (this.#closed) {
-      throw new MillraceError('SHUTTING_DOWN', 'This publisher accepts no more events.');
-    }
-    const lane = this.#lanes[routed.partition] as Lane;
+  #admit(waiting: Waiting): void {
+    const lane = this.#lanes[waiting.routed.partition] as Lane;
     this.#buffered += 1;
-    const result = new Promise<Position>((resolve, reject) => {
-      lane.waiting.push({ routed, resolve, reject });
-    });
+    lane.waiting.push(waiting);
     lane.appending ??= this.#drain(lane);
-    return result;
+  }
+
+  #leave(count: number): void {
+    this.#buffered -= count;
+    const free = Math.max(0, this.#options.bufferMax - this.#buffered);
+    for (const waiting of this.#line.splice(0, free)) this.#admit(waiting);
   }
 
   async #drain(lane: Lane): Promise<void> {
@@ -145,10 +148,7 @@ export class Publisher {
     while (lane.waiting.length > 0) {
       const batch = lane.waiting.splice(0, this.#options.batchMax);
       await this.#append(batch);
-      this.#buffered -= batch.length;
-      const wanted = this.#roomWanted;
-      this.#roomWanted = [];
-      for (const resolve of wanted) resolve();
+      this.#leave(batch.length);
     }
     // In the same turn as the last look at what waits: an event can never fall in between.
     lane.appending = null;
@@ -159,10 +159,11 @@ export class Publisher {
       const positions = await this.#appendPatiently(batch.map(({ routed }) => routed));
       const fresh: StoredEvent[] = [];
       for (const [i, { routed, resolve }] of batch.entries()) {
-        const position = positions[i] as Position;
-        const { partition, offset, duplicate } = position;
+        const { partition, offset, ...position } = positions[i] as Position;
+        // With an id of ours it can only be known from an earlier try of this very append.
+        const duplicate = position.duplicate && routed.checkDuplicate;
         if (!duplicate) fresh.push(placeAt(partition, offset, routed.event));
-        resolve(position);
+        resolve({ partition, offset, duplicate });
       }
       this.appends += 1;
       this.published += fresh.length;
@@ -192,4 +193,8 @@ export class Publisher {
       }
     }
   }
+}
+
+function refuse({ reject }: Waiting): void {
+  reject(new MillraceError('SHUTTING_DOWN', 'This publisher accepts no more events.'));
 }

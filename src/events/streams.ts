@@ -198,7 +198,7 @@ export class Streams {
       this.#ended.handled += stream.handled;
       this.#ended.failed += stream.failed;
       this.#ended.settlements += stream.settlements;
-      if (how === 'lease-lost') this.membership.lost({ group, partition });
+      if (how === 'lease-lost') this.membership.lost({ group, partition, epoch });
     });
     this.#running.set(key, { stream, group: definition, partition, ended });
   }

@@ -141,6 +141,7 @@ export const logCases: Cases = {
     const event = routed(store, { tenantId: tenant, key: 'k', payload: 1 });
     const answers = await store.log.append([event, event], { once: true });
     assert.equal(answers[0]?.offset, answers[1]?.offset);
+    assert.deepEqual(answers.map(({ duplicate }) => duplicate), [false, true]);
     const page = await store.history.list({ tenantId: tenant });
     assert.equal(page.events.length, 1);
   },

@@ -60,9 +60,10 @@ export class Membership {
     return [...this.#held.values()];
   }
 
-  /** A stream found out that it is not the owner any more. */
-  lost(lease: { group: string; partition: number }): void {
-    this.#held.delete(laneKey(lease));
+  /** A stream found out that it is not the owner any more; a newer lease of ours is not its. */
+  lost(lease: { group: string; partition: number; epoch: number }): void {
+    const key = laneKey(lease);
+    if (this.#held.get(key)?.epoch === lease.epoch) this.#held.delete(key);
     this.#bell.ring();
   }
 
@@ -146,12 +147,17 @@ export class Membership {
     const surplus = mine.filter((lease) => !this.#leaving.has(laneKey(lease))).length - share;
     for (const lease of mine.slice(0, Math.max(0, surplus))) this.#handBack(lease);
     let room = share - mine.length;
-    for (let partition = 0; partition < partitions && room > 0; partition += 1) {
+    for (let partition = 0; partition < partitions; partition += 1) {
       const seen = byPartition.get(partition);
       const free = seen === undefined || seen.workerId === null || !seen.ownerAlive;
       const orphan = seen?.workerId === workerId && !this.#held.has(laneKey({ group, partition }));
       if (!free && !orphan) continue;
       const seenEpoch = seen?.epoch ?? 0;
+      if (room <= 0) {
+        // Ours by the table but not held: handing it back failed. Nobody else could take it.
+        if (orphan) await streams.releaseLease({ group, partition, epoch: seenEpoch });
+        continue;
+      }
       if (await streams.takeLease({ group, partition, seenEpoch, workerId })) {
         const lease = { group, partition, epoch: seenEpoch + 1 };
         this.#held.set(laneKey(lease), lease);

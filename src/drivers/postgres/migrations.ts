@@ -245,6 +245,7 @@ begin
   end loop;
   return query
     select x.n, e."partition", e."offset", x.event_id = any (v_known)
+      or row_number() over (partition by x.tenant_id, x.event_id order by x.n) > 1
     from unnest(p_ids, p_tenants) with ordinality as x(event_id, tenant_id, n)
     join millrace.event e on e.tenant_id = x.tenant_id and e.event_id = x.event_id
     order by x.n;

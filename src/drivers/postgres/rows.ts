@@ -2,7 +2,7 @@
  * Rows to events. One column list for every statement that reads events, so that the mapping is
  * written once. Times travel as epoch milliseconds: cheaper to print and to parse than text.
  */
-import { freezeJson, type JsonValue } from '../../core/json.ts';
+import { type JsonValue, parseStored } from '../../core/json.ts';
 import type { StoredEvent } from '../../core/event.ts';
 
 /** The select list that `toStoredEvent` expects, in array row mode. */
@@ -36,14 +36,14 @@ export function toStoredEvent(row: EventRow): StoredEvent {
     version,
     tenantId,
     key,
-    timestamp: new Date(timeMs).toISOString(),
+    timestamp: new Date(Math.round(timeMs)).toISOString(),
     correlationId: row[8] ?? key ?? eventId,
     causationId: row[9],
-    payload: freezeJson(JSON.parse(row[10])) as StoredEvent['payload'],
+    payload: parseStored(row[10]) as StoredEvent['payload'],
     metadata:
       metadata === null
         ? noMetadata
-        : (freezeJson(JSON.parse(metadata)) as Readonly<Record<string, JsonValue>>),
+        : (parseStored(metadata) as Readonly<Record<string, JsonValue>>),
     partition,
     offset,
   });

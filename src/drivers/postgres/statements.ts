@@ -97,8 +97,8 @@ cross join lateral (
     and not exists (
       select 1 from millrace.event_failure d
       where d.group_name = $1 and d."partition" = $2 and d.tenant_id = head.tenant_id
-        and coalesce(d.key, '') = head.key and d.status = 'dead'
-        and d."offset" between head."offset" and w."offset"
+        and coalesce(d.key, '') = head.key and d."offset" between head."offset" and w."offset"
+        and (d.status = 'dead' or (d.status = 'retrying' and d.next_attempt_at > clock_timestamp()))
     )
   order by w."offset"
   limit $4

@@ -1,19 +1,20 @@
 /**
  * Runs batch handlers: one call per tenant and batch. When some events of a call fail, its effects
- * are undone and it is made again without them; when the whole call throws, each event is tried
- * alone, so that one bad event never takes its neighbours with it.
+ * are undone and it is made again without them; when the whole call throws, each half is tried
+ * by itself, down to one event, so that one bad event never takes its neighbours with it.
  */
 import { MillraceError } from '../../core/errors.ts';
 import type { StoredEvent } from '../../core/event.ts';
 import { BatchContext, type ContextShared } from './context.ts';
 import { type Entry, laneOf, nothing } from './entry.ts';
 import type { Executor, ExecutorOptions } from './executor.ts';
-import { withTimeout } from './timeout.ts';
+import { isTimeout, withTimeout } from './timeout.ts';
 
 export class BatchRunner {
   readonly #options: ExecutorOptions;
   readonly #executor: Executor;
   readonly #shared: ContextShared;
+  underWay = 0;
 
   constructor(options: ExecutorOptions, executor: Executor) {
     this.#options = options;
@@ -22,20 +23,30 @@ export class BatchRunner {
     this.#shared = { effects, partitions, signal };
   }
 
-  /** Redeliveries go alone: they have failed before. */
+  /**
+   * Redeliveries go alone: they have failed before. Tenants come in order of their names, so that
+   * the transactions of two partitions that write the same rows wait for each other, never in a
+   * circle.
+   */
   async run(entries: readonly Entry[]): Promise<void> {
     const byTenant = new Map<string, Entry[]>();
     for (const entry of entries) {
-      const tenant = entry.redelivery ? entry.event.eventId : entry.event.tenantId;
-      const batch = byTenant.get(tenant);
+      const { tenantId, eventId } = entry.event;
+      const name = entry.redelivery ? `${tenantId} ${eventId}` : tenantId;
+      const batch = byTenant.get(name);
       if (batch) batch.push(entry);
-      else byTenant.set(tenant, [entry]);
+      else byTenant.set(name, [entry]);
     }
-    for (const batch of byTenant.values()) await this.#call(batch);
+    this.underWay = entries.length;
+    try {
+      for (const name of [...byTenant.keys()].sort()) await this.#call(byTenant.get(name) ?? []);
+    } finally {
+      this.underWay = 0;
+    }
   }
 
   async #call(entries: readonly Entry[]): Promise<void> {
-    const batch = this.#decodable(this.#runnable(entries));
+    const batch = this.#decodable(entries);
     const first = batch[0];
     if (first === undefined || this.#options.signal.aborted) return;
     const attempt = batch.length === 1 ? first.entry.attempts + 1 : 1;
@@ -48,11 +59,17 @@ export class BatchRunner {
       await withTimeout(handleBatch?.(events, context), timeoutMs);
     } catch (error) {
       thrown = { error };
+      if (isTimeout(error)) context.abort(error);
     }
     const followUps = context.close();
-    const good = thrown === null && context.failed.size === 0;
-    if (context.turn) await (await context.turn).end(good);
-    if (good) {
+    try {
+      const keep = thrown === null && context.failed.size === 0;
+      if (context.turn) await (await context.turn).end(keep);
+    } catch (error) {
+      if (this.#options.effects.broken) throw error;
+      thrown = { error };
+    }
+    if (thrown === null && context.failed.size === 0) {
       for (const [i, { entry }] of batch.entries()) {
         this.#executor.finish(entry, i === 0 ? followUps : nothing);
       }
@@ -70,32 +87,52 @@ export class BatchRunner {
     const [only] = batch;
     if (thrown !== null) {
       if (batch.length === 1 && only) this.#executor.fail(only.entry, thrown.error);
-      else for (const { entry } of batch) await this.#call([entry]);
+      else await this.#halve(batch);
       return;
     }
     const rest: Entry[] = [];
-    for (const { entry, event } of batch) {
-      if (context.failed.has(event)) this.#executor.fail(entry, context.failed.get(event));
-      else rest.push(entry);
+    const others: Decoded[] = [];
+    const lanes = new Set<string>();
+    for (const item of batch) {
+      const lane = laneOf(item.event);
+      if (context.failed.has(item.event)) lanes.add(lane);
+      if (lanes.has(lane)) others.push(item);
+      else rest.push(item.entry);
     }
     // A handler that reports an event it was not given would be called for ever.
-    if (rest.length === batch.length) {
+    if (others.length === 0) {
       const error = new MillraceError('HANDLER_FAILED', 'fail() named an event of another batch.');
-      for (const entry of rest) this.#executor.fail(entry, error);
-    } else await this.#call(rest);
+      for (const entry of rest) this.#failInOrder(entry, error);
+      return;
+    }
+    // What came before a failed event of its key is handled first, what came after it parks.
+    await this.#call(rest);
+    for (const { entry, event } of others) this.#failInOrder(entry, context.failed.get(event));
   }
 
-  /** Without events of blocked keys: those are parked here. */
-  #runnable(entries: readonly Entry[]): Entry[] {
-    if (this.#executor.blocked.size === 0) return [...entries];
-    return entries.filter((entry) => !this.#executor.parkIfBlocked(entry, laneOf(entry.event)));
+  /** The first failure of a key blocks it; the others of the batch wait behind that one. */
+  #failInOrder(entry: Entry, error: unknown): void {
+    if (!this.#executor.parkIfBlocked(entry, laneOf(entry.event))) this.#executor.fail(entry, error);
   }
 
+  /** One bad event among 1,000 is found in 20 calls, not 1,000. */
+  async #halve(batch: readonly Decoded[]): Promise<void> {
+    const entries = batch.map(({ entry }) => entry);
+    const middle = Math.ceil(entries.length / 2);
+    await this.#call(entries.slice(0, middle));
+    await this.#call(entries.slice(middle));
+  }
+
+  /** Without events of blocked keys, which are parked, and without what cannot be read. */
   #decodable(entries: readonly Entry[]): Decoded[] {
     const { group, decode } = this.#options;
     const batch: Decoded[] = [];
     for (const entry of entries) {
       const { event } = entry;
+      // An event that cannot be read has blocked its key: what follows on that key waits.
+      if (this.#executor.blocked.size > 0 && this.#executor.parkIfBlocked(entry, laneOf(event))) {
+        continue;
+      }
       if (group.definitions.get(event.eventType)?.version === event.version) {
         batch.push({ entry, event });
         continue;
@@ -106,10 +143,7 @@ export class BatchRunner {
         this.#executor.fail(entry, error);
       }
     }
-    // An event that cannot be read has just blocked its key: what follows on that key waits.
-    return batch.length === entries.length
-      ? batch
-      : batch.filter(({ entry }) => !this.#executor.parkIfBlocked(entry, laneOf(entry.event)));
+    return batch;
   }
 }
 

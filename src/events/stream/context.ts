@@ -47,19 +47,20 @@ function prepareFollowUp<P>(
 
 /** What both kinds of context share; the engine closes it when the handler has ended. */
 abstract class Context {
-  /** Aborted when the lease is lost, or the grace period of a shutdown is over. */
-  readonly signal: AbortSignal;
+  readonly #stream: AbortSignal;
   readonly #effects: Effects;
   readonly #tenantId: string;
   readonly #partitions: number;
   #turn: Promise<EffectTurn> | null = null;
   #followUps: RoutedEvent[] | null = null;
   #closed = false;
+  #timer: AbortController | null = null;
+  #signal: AbortSignal | null = null;
 
   constructor(tenantId: string, shared: ContextShared) {
     this.#tenantId = tenantId;
     this.#effects = shared.effects;
-    this.signal = shared.signal;
+    this.#stream = shared.signal;
     this.#partitions = shared.partitions;
   }
 
@@ -72,6 +73,22 @@ abstract class Context {
     this.#turn ??= this.#effects.enter();
     const turn = await this.#turn;
     return turn.forTenant(this.#tenantId);
+  }
+
+  /**
+   * Aborted when the handler's time is over, the lease is lost, or a shutdown waits no longer.
+   * Made when asked for: most handlers never do, and it costs more than they do.
+   */
+  get signal(): AbortSignal {
+    this.#timer ??= new AbortController();
+    this.#signal ??= AbortSignal.any([this.#stream, this.#timer.signal]);
+    return this.#signal;
+  }
+
+  /** The engine's side: tells the handler to stop. */
+  abort(reason: unknown): void {
+    this.#timer ??= new AbortController();
+    this.#timer.abort(reason);
   }
 
   /** The engine's side: what the handler published, and the end of the context. */

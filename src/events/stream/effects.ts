@@ -9,7 +9,10 @@ import type { SettlementTransaction, StreamStore } from '../../ports/streams.ts'
 
 export interface EffectTurn {
   forTenant(tenantId: string): Promise<SqlTransaction>;
-  /** Ends the turn: keeps what was written, or undoes it. */
+  /**
+   * Ends the turn: keeps what was written, or undoes it. HANDLER_FAILED when it cannot be kept
+   * because a statement failed; then it was undone.
+   */
   end(keep: boolean): Promise<void>;
 }
 
@@ -53,6 +56,9 @@ export class Effects {
           try {
             await (keep ? mark.release() : mark.rollback());
           } catch (error) {
+            // The handler let a failed statement pass: that is its failure, and undone with it.
+            const undone = keep && (await mark.rollback().then(() => true, () => false));
+            if (undone) throw statementFailed(error);
             this.broken ??= error;
             throw error;
           } finally {
@@ -100,5 +106,13 @@ export class Effects {
 function turnIsOver(): MillraceError {
   return new MillraceError('HANDLER_FAILED', 'The handler of this transaction has ended.', {
     fix: 'Await every query before the handler returns, and stop when ctx.signal says so.',
+  });
+}
+
+function statementFailed(cause: unknown): MillraceError {
+  const message = 'A statement of the handler failed, and the handler went on as if it had not.';
+  return new MillraceError('HANDLER_FAILED', message, {
+    cause,
+    fix: 'Let the error of the statement pass, or put a savepoint of your own around it.',
   });
 }

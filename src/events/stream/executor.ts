@@ -9,7 +9,7 @@ import type { Effects } from './effects.ts';
 import { type Entry, laneOf, nothing } from './entry.ts';
 import { decideFailure, park } from './failure-policy.ts';
 import type { Group } from './subscription.ts';
-import { isPromise, withTimeout } from './timeout.ts';
+import { isPromise, isTimeout, withTimeout } from './timeout.ts';
 
 export interface ExecutorOptions {
   readonly group: Group;
@@ -175,12 +175,15 @@ export class Executor {
     } catch (thrown) {
       failed = true;
       error = thrown;
+      if (isTimeout(thrown)) context.abort(thrown);
     }
     const followUps = context.close();
     try {
       if (context.turn) await (await context.turn).end(!failed);
-    } catch {
-      return; // the transaction broke; the stream starts again from its cursor
+    } catch (thrown) {
+      if (this.#options.effects.broken) return; // the stream starts again from its cursor
+      failed = true;
+      error = thrown;
     }
     if (this.#options.signal.aborted || this.#options.effects.broken) return;
     if (failed) this.fail(entry, error);

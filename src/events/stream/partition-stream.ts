@@ -116,7 +116,7 @@ export class PartitionStream {
   }
 
   get underWay(): number {
-    return this.#executor.underWay;
+    return this.#executor.underWay + (this.#batches?.underWay ?? 0);
   }
 
   get blockedKeys(): number {
@@ -168,8 +168,8 @@ export class PartitionStream {
       this.turnAt = performance.now();
       if (this.#effects.broken) throw this.#effects.broken;
       if (this.#givenUp) return;
-      const filled = this.#stopping ? false : await this.#fill();
       if (!this.#stopping) await this.#redeliver();
+      const filled = this.#stopping ? false : await this.#fill();
       if (this.#effects.broken) throw this.#effects.broken;
       if (this.#executor.finished.length > 0 || this.#scanIsDue()) {
         await this.#settle();
@@ -187,6 +187,7 @@ export class PartitionStream {
     const windowMax = careful ? 1 : group.batchMax;
     const room = windowMax - this.#window.size;
     if (room <= 0 || heads.of(partition) <= this.#window.scanned) return false;
+    if (careful && this.#executor.redeliveries > 0) return false;
     if (!careful && this.#lingerMs() > 0) return false;
     const found = await this.#read(room);
     this.#filledAt = performance.now();
@@ -225,6 +226,7 @@ export class PartitionStream {
     if (performance.now() < this.#nextDueAt) return;
     const { store, group, partition, retryPollMs } = this.#options;
     const at = { group: group.name, partition };
+    if (this.#singles > 0 && this.#window.size > 0) return;
     const limits = this.#singles > 0 ? { keys: 1, perKey: 1 } : redeliveryLimits;
     const due = await store.failures.due(at, limits);
     if (due.length === 0) {
@@ -304,7 +306,9 @@ export class PartitionStream {
   #blame(finished: readonly Entry[], error: unknown): boolean {
     if (error instanceof MillraceError) return false;
     const [only] = finished;
-    if (finished.length === 1 && only && only.failure === null) {
+    // With others under way the next of its key may have been handled already: start again.
+    const alone = this.#executor.underWay === 0 && this.#executor.finished.length === 0;
+    if (alone && finished.length === 1 && only && only.failure === null) {
       this.#executor.revoke(only, error);
       return true;
     }

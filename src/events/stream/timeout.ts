@@ -9,6 +9,10 @@ export function isPromise(value: unknown): value is PromiseLike<unknown> {
   );
 }
 
+export function isTimeout(error: unknown): error is MillraceError {
+  return error instanceof MillraceError && error.code === 'HANDLER_TIMEOUT';
+}
+
 /** Waits for the answer; HANDLER_TIMEOUT when it takes longer. 0 is no limit. */
 export async function withTimeout(answer: unknown, timeoutMs: number): Promise<void> {
   if (timeoutMs === 0 || !isPromise(answer)) {

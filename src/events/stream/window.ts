@@ -8,6 +8,7 @@ import type { Entry } from './entry.ts';
 export class Window {
   readonly #entries: Entry[] = [];
   #first = 0;
+  /** Settled by an earlier owner beyond its position: not read into the window again. */
   #ahead = new Set<number>();
   /** Every offset up to this one was looked at: it is in the window, filtered out, or done. */
   scanned = 0;
@@ -68,6 +69,6 @@ export class Window {
       entries.splice(0, this.#first);
       this.#first = 0;
     }
-    this.#ahead = new Set(progress.ahead);
+    for (const offset of this.#ahead) if (offset <= progress.position) this.#ahead.delete(offset);
   }
 }

@@ -114,14 +114,14 @@ async function candidatesForRoot(
 }
 
 function unreachable(directory: string, candidates: readonly Identity[]): MillraceError {
-  const users = candidates.map((identity) => identity.uid).join(' and ');
   return new MillraceError(
     'EMBEDDED_DIRECTORY',
-    `Postgres does not run as root, and user id ${users} cannot reach ${directory}`,
+    `Postgres does not run as root, and no other user can be used that reaches ${directory}`,
     {
       fix:
         'Run as a user other than root, or choose a directory whose parents everybody may enter ' +
         '(chmod o+x), such as one under /var/lib.',
+      details: { tried: candidates },
     },
   );
 }

@@ -1,4 +1,5 @@
--- Keys whose first event is due, each with what waits behind it up to a dead letter, in order.
+-- Keys whose first event is due, each with what waits behind it, in order, up to a dead letter
+-- or a retry that is not due yet.
 -- $1 group, $2 partition, $3 keys at most, $4 events per key at most.
 -- Rows: attempts, edited payload, then the event's columns.
 select f.attempts, f.edited_payload, {{event}}
@@ -23,8 +24,8 @@ cross join lateral (
     and not exists (
       select 1 from millrace.event_failure d
       where d.group_name = $1 and d."partition" = $2 and d.tenant_id = head.tenant_id
-        and coalesce(d.key, '') = head.key and d.status = 'dead'
-        and d."offset" between head."offset" and w."offset"
+        and coalesce(d.key, '') = head.key and d."offset" between head."offset" and w."offset"
+        and (d.status = 'dead' or (d.status = 'retrying' and d.next_attempt_at > clock_timestamp()))
     )
   order by w."offset"
   limit $4

@@ -1,0 +1,48 @@
+/** `millrace health`: exit code 0 when it works, 1 when it does not; for people and for probes. */
+import type { Command } from 'commander';
+import pc from 'picocolors';
+import { exitCodes } from '../failure.ts';
+import { line, printJson } from '../io.ts';
+import { openApi } from '../platform.ts';
+import { type Cli, type PlaceFlags, placeOf, withPlace } from '../program.ts';
+import { fields } from '../table.ts';
+import type { Health } from '../../millrace.ts';
+
+interface HealthFlags extends PlaceFlags {
+  readonly json?: boolean;
+}
+
+export function addHealth(program: Command, cli: Cli): void {
+  withPlace(program.command('health'))
+    .description('how the database and the workers do')
+    .action((flags: HealthFlags) => health(flags, cli));
+}
+
+async function health(flags: HealthFlags, cli: Cli): Promise<void> {
+  const api = await openApi(placeOf(flags));
+  try {
+    const found = await api.get<Health>('/health');
+    const server = api.url;
+    if (flags.json) printJson(cli.io, { server, ...found });
+    else {
+      const colour = { ok: pc.green, degraded: pc.yellow, down: pc.red }[found.status];
+      const backlog = found.streams.reduce((sum, stream) => sum + stream.backlog, 0);
+      line(cli.io.stdout, `${colour(found.status)}  ${found.problems.join('; ')}`.trimEnd());
+      line(
+        cli.io.stdout,
+        fields([
+          ['server', server ?? 'none runs: the database was opened for this answer'],
+          ['mode', found.mode],
+          ['workers', found.workers],
+          ['streams', found.streams.length],
+          ['backlog', backlog],
+          ['errors', found.errors],
+          ['last error', found.lastError],
+        ]),
+      );
+    }
+    if (found.status === 'down') cli.exitCode = exitCodes.failure;
+  } finally {
+    await api.close();
+  }
+}

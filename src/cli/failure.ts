@@ -1,0 +1,71 @@
+/**
+ * Errors as people read them: what happened, its code, the cause, what to do, what to type next.
+ * With --json the same as one document. Stacks are shown with MILLRACE_DEBUG=1 only.
+ */
+import pc from 'picocolors';
+import { type ErrorCode, MillraceError } from '../core/errors.ts';
+import { type Io, line } from './io.ts';
+
+export const exitCodes = { ok: 0, failure: 1, usage: 2, interrupted: 130 } as const;
+
+/** What to type next, where a command helps. */
+const nextCommands: Partial<Record<ErrorCode, string>> = {
+  EMBEDDED_BUSY: 'millrace health',
+  EMBEDDED_DIRECTORY: 'millrace start --data another-directory',
+  EMBEDDED_UNAVAILABLE: 'millrace start --url postgres://user@host/database',
+  STORE_UNAVAILABLE: 'millrace health',
+  DEAD_LETTER_STATE: 'millrace dead-letters list --tenant <tenant>',
+  NOT_FOUND: 'millrace exceptions list',
+  EVENT_UNKNOWN: 'millrace events list --tenant <tenant>',
+  SOURCE_INVALID: 'millrace ingest --help',
+  USAGE: 'millrace --help',
+};
+
+/** Prints the error on stderr and answers with the exit code. */
+export function reportFailure(error: unknown, io: Io, json: boolean): number {
+  const { code, message, fix } = describe(error);
+  const next = nextCommands[code as ErrorCode];
+  const causes = causesOf(error);
+  if (json) {
+    const body = { code, message, fix, ...(causes.length > 0 && { causes }), ...(next && { next }) };
+    line(io.stdout, JSON.stringify({ error: body }, null, 2));
+  } else {
+    const { stderr } = io;
+    line(stderr, `${pc.red('error')} ${pc.bold(message)}  ${pc.dim(`[${code}]`)}`);
+    for (const cause of causes) line(stderr, `  ${pc.dim('cause')} ${cause}`);
+    line(stderr, `  ${pc.dim('fix')}   ${fix}`);
+    if (next) line(stderr, `  ${pc.dim('next')}  ${pc.cyan(next)}`);
+  }
+  if (io.env.MILLRACE_DEBUG && error instanceof Error) line(io.stderr, error.stack ?? '');
+  return code === 'USAGE' ? exitCodes.usage : exitCodes.failure;
+}
+
+function describe(error: unknown): { code: string; message: string; fix: string } {
+  if (error instanceof MillraceError) return error;
+  const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
+  return {
+    code: typeof code === 'string' ? code : 'UNEXPECTED',
+    message: typeof message === 'string' && message !== '' ? message : String(error),
+    fix:
+      code === 'ENOENT' || code === 'EACCES' || code === 'EISDIR'
+        ? 'Check the path and its permissions.'
+        : 'Run it again with MILLRACE_DEBUG=1 and report what it prints.',
+  };
+}
+
+/** Each cause once, outermost first. */
+function causesOf(error: unknown): string[] {
+  const causes: string[] = [];
+  const shown = new Set([(error as Error)?.message]);
+  let cause = (error as Error)?.cause;
+  while (cause instanceof Error && causes.length < 5) {
+    if (cause.message !== '' && !shown.has(cause.message)) causes.push(cause.message);
+    shown.add(cause.message);
+    cause = cause.cause;
+  }
+  return causes;
+}
+
+export function usage(message: string, fix?: string): MillraceError {
+  return new MillraceError('USAGE', message, { fix });
+}

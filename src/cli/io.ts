@@ -1,0 +1,66 @@
+/**
+ * What a command may touch of the process around it: two streams, the environment, and the wish to
+ * stop. Tests give their own; main.ts gives the real ones.
+ */
+import type { Readable } from 'node:stream';
+
+export interface Output {
+  write(text: string): void;
+  readonly isTTY: boolean;
+  /** Columns of the terminal; 100 where there is none. */
+  readonly columns: number;
+}
+
+export interface Io {
+  readonly stdin: Readable;
+  readonly stdout: Output;
+  readonly stderr: Output;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Aborted by Ctrl-C or SIGTERM: finish what is under way and end. */
+  readonly signal: AbortSignal;
+}
+
+/** The process' own. The first signal asks to stop, the second ends at once. */
+export function processIo(): Io {
+  const stop = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(name, () => {
+      if (stop.signal.aborted) process.exit(130);
+      stop.abort();
+    });
+  }
+  // `millrace events list | head` closes the pipe: there is nobody left to tell.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0);
+    throw error;
+  });
+  return {
+    stdin: process.stdin,
+    stdout: outputOf(process.stdout),
+    stderr: outputOf(process.stderr),
+    env: process.env,
+    signal: stop.signal,
+  };
+}
+
+function outputOf(stream: NodeJS.WriteStream): Output {
+  return {
+    write: (text) => void stream.write(text),
+    get isTTY() {
+      return stream.isTTY === true;
+    },
+    get columns() {
+      return stream.columns ?? 100;
+    },
+  };
+}
+
+/** One line of text. */
+export function line(output: Output, text = ''): void {
+  output.write(`${text}\n`);
+}
+
+/** The one JSON document that a command prints with --json. */
+export function printJson({ stdout }: Io, value: unknown): void {
+  line(stdout, JSON.stringify(value, null, 2));
+}

@@ -1,0 +1,94 @@
+/**
+ * The command line as a function: arguments and streams in, exit code out. Each command is a file in
+ * commands/ that adds itself; errors of all of them are reported in one place.
+ */
+import { Command, CommanderError, Option } from 'commander';
+import { addDeadLetters } from './commands/dead-letters.ts';
+import { addEvents } from './commands/events.ts';
+import { addExceptions } from './commands/exceptions.ts';
+import { addHealth } from './commands/health.ts';
+import { addIngest } from './commands/ingest.ts';
+import { addMode } from './commands/mode.ts';
+import { addStart } from './commands/start.ts';
+import { exitCodes, reportFailure, usage } from './failure.ts';
+import type { Io } from './io.ts';
+import type { Place } from './platform.ts';
+
+export interface Cli {
+  readonly io: Io;
+  /** What a command wants as exit code when it did not fail. */
+  exitCode: number;
+}
+
+export async function runCli(args: readonly string[], io: Io): Promise<number> {
+  const cli: Cli = { io, exitCode: exitCodes.ok };
+  const program = new Command('millrace')
+    .description('Durable events, jobs and workflows on one log in Postgres.')
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => io.stdout.write(text),
+      // Usage errors are printed by reportFailure, once.
+      writeErr: () => {},
+      getOutHelpWidth: () => io.stdout.columns,
+      getErrHelpWidth: () => io.stderr.columns,
+    });
+  const adders = [
+    addStart,
+    addIngest,
+    addExceptions,
+    addEvents,
+    addDeadLetters,
+    addHealth,
+    addMode,
+  ];
+  for (const add of adders) add(program, cli);
+  const json = args.includes('--json');
+  try {
+    if (args.length === 0) {
+      program.outputHelp();
+      return exitCodes.usage;
+    }
+    await program.parseAsync([...args], { from: 'user' });
+    return cli.exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return exitCodes.ok;
+      if (error.code === 'commander.help') return exitCodes.usage;
+      const message = error.message.replace(/^error: /, '').replaceAll('\n', ' ');
+      return reportFailure(usage(`${message}.`.replace(/([.?)])\.$/, '$1')), io, json);
+    }
+    return reportFailure(error, io, json);
+  }
+}
+
+export interface PlaceFlags {
+  readonly url?: string;
+  readonly data: string;
+}
+
+/** The options by which every command finds its database. */
+export function withPlace(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--url <url>', 'a Postgres server of your own').env('MILLRACE_URL').conflicts('data'),
+    )
+    .addOption(
+      new Option('--data <directory>', 'directory of the embedded Postgres')
+        .env('MILLRACE_DATA')
+        .default('.millrace'),
+    )
+    .option('--json', 'print one JSON document');
+}
+
+export function placeOf({ url, data }: PlaceFlags): Place {
+  return { url, data };
+}
+
+/** For options that take a number. */
+export function integer(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && value >= least && value <= most) return value;
+    throw usage(`'${text}' is not a whole number from ${least} to ${most}.`);
+  };
+}
