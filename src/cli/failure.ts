@@ -4,27 +4,29 @@
  */
 import pc from 'picocolors';
 import { type ErrorCode, MillraceError } from '../core/errors.ts';
+import { commandText } from './hint.ts';
 import { type Io, line } from './io.ts';
 
 export const exitCodes = { ok: 0, failure: 1, usage: 2, interrupted: 130 } as const;
 
 /** What to type next, where a command helps. */
 const nextCommands: Partial<Record<ErrorCode, string>> = {
-  EMBEDDED_BUSY: 'millrace health',
-  EMBEDDED_DIRECTORY: 'millrace start --data another-directory',
-  EMBEDDED_UNAVAILABLE: 'millrace start --url postgres://user@host/database',
-  STORE_UNAVAILABLE: 'millrace health',
-  DEAD_LETTER_STATE: 'millrace dead-letters list --tenant <tenant>',
-  NOT_FOUND: 'millrace exceptions list',
-  EVENT_UNKNOWN: 'millrace events list --tenant <tenant>',
-  SOURCE_INVALID: 'millrace ingest --help',
-  USAGE: 'millrace --help',
+  EMBEDDED_BUSY: 'health',
+  EMBEDDED_DIRECTORY: 'start --data another-directory',
+  EMBEDDED_UNAVAILABLE: 'start --url postgres://user@host/database',
+  STORE_UNAVAILABLE: 'health',
+  DEAD_LETTER_STATE: 'dead-letters list',
+  NOT_FOUND: 'exceptions list',
+  EVENT_UNKNOWN: 'events list',
+  SOURCE_INVALID: 'ingest --help',
+  USAGE: '--help',
 };
 
 /** Prints the error on stderr and answers with the exit code. */
 export function reportFailure(error: unknown, io: Io, json: boolean): number {
   const { code, message, fix } = describe(error);
-  const next = nextCommands[code as ErrorCode];
+  const command = nextCommands[code as ErrorCode];
+  const next = command && commandText(io, command);
   const causes = causesOf(error);
   if (json) {
     const body = { code, message, fix, ...(causes.length > 0 && { causes }), ...(next && { next }) };

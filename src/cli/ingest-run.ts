@@ -4,11 +4,11 @@
  */
 import { stat } from 'node:fs/promises';
 import { amount, type Progress, startProgress } from './progress.ts';
-import { type Api, loadApp, type Platform } from './platform.ts';
+import type { Api, ExceptionApplication, Platform } from './platform.ts';
 import { type Io } from './io.ts';
 
-type Exceptions = Awaited<ReturnType<typeof loadApp>>;
-type Batch = Exceptions['readExceptions'] extends (...args: never[]) => AsyncIterable<infer B> ? B : never;
+export type ReadExceptions = ExceptionApplication['read'];
+type Batch = ReturnType<ReadExceptions> extends AsyncIterable<infer B> ? B : never;
 type SourceRecord = Batch['records'][number];
 export type SourceInput = NonNullable<SourceRecord['input']>;
 
@@ -55,6 +55,7 @@ export interface IngestReport {
 
 export interface IngestOptions {
   readonly io: Io;
+  readonly read: ReadExceptions;
   readonly sink: Sink;
   /** Records at most, of all files together. */
   readonly limit?: number | undefined;
@@ -62,6 +63,8 @@ export interface IngestOptions {
   readonly quiet: boolean;
 }
 
+/** Sent and not yet durable: reading goes on while the database writes. */
+const batchesUnderWayMax = 4;
 const rejectionsMax = 1_000;
 /** Told line by line; more of them would hide the rest. */
 const rejectionsShown = 20;
@@ -112,7 +115,6 @@ interface FileRun extends IngestOptions {
 
 async function ingestFile(file: IngestFile, run: FileRun): Promise<boolean> {
   const { io, report, sink } = run;
-  const { readExceptions } = await loadApp();
   const bytes = file.path === '-' ? null : (await stat(file.path)).size;
   const progress = startProgress({
     output: run.quiet ? silent : io.stderr,
@@ -122,24 +124,35 @@ async function ingestFile(file: IngestFile, run: FileRun): Promise<boolean> {
   });
   let left = run.left;
   try {
-    const batches = readExceptions(file.path === '-' ? io.stdin : file.path, {
-      tenantId: file.tenant,
+    const batches = run.read(file.path === '-' ? io.stdin : file.path, {
+      tenant: file.tenant,
       ...(file.domain !== undefined && { domain: file.domain }),
       ...(file.source !== undefined && { source: file.source }),
     });
+    const underWay: Promise<unknown>[] = [];
     for await (const { records, bytesRead } of batches) {
       const taken = records.slice(0, left);
       left -= taken.length;
-      const inputs = taken.flatMap(({ input }) => input ?? []);
-      const { duplicates } = inputs.length > 0 ? await sink(file.tenant, inputs) : { duplicates: 0 };
-      count(taken, duplicates, run, progress);
-      progress.update(bytesRead, noteOf(report));
-      if (left <= 0 || io.signal.aborted) return false;
+      if (underWay.length >= batchesUnderWayMax) await underWay.shift();
+      const sent = send(taken, sink, file.tenant).then((duplicates) => {
+        count(taken, duplicates, run, progress);
+        progress.update(bytesRead, noteOf(report));
+      });
+      // Awaited above or below; until then its failure must not count as unhandled.
+      sent.catch(() => {});
+      underWay.push(sent);
+      if (left <= 0 || io.signal.aborted) break;
     }
-    return true;
+    await Promise.all(underWay);
+    return left > 0 && !io.signal.aborted;
   } finally {
     progress.end();
   }
+}
+
+async function send(records: readonly SourceRecord[], sink: Sink, tenant: string) {
+  const inputs = records.flatMap(({ input }) => input ?? []);
+  return inputs.length === 0 ? 0 : (await sink(tenant, inputs)).duplicates;
 }
 
 function count(

@@ -5,18 +5,33 @@
  */
 import type { Platform } from './platform.ts';
 
+/** Where the log stood, and when, before the work that is to be measured. */
+export interface Baseline {
+  readonly head: number;
+  readonly at: number;
+}
+
+export async function takeBaseline({ mill }: Pick<Platform, 'mill'>): Promise<Baseline> {
+  return { head: (await headsOf(mill)).sum, at: performance.now() };
+}
+
 export interface DrainOptions {
+  readonly baseline: Baseline;
   readonly signal: AbortSignal;
   /** Retries due within this time are waited for. */
   readonly patienceMs: number;
+  /** Events since the baseline: settled by every group on average, and all there are. */
   onProgress?(settled: number, total: number): void;
 }
 
 export interface Drained {
   /** False when the signal ended the wait. */
   readonly complete: boolean;
+  /** From the baseline to the last event. */
   readonly seconds: number;
-  /** Events appended meanwhile, follow-ups included. */
+  /** From the baseline until every group, the projection included, had settled everything. */
+  readonly settledSeconds: number;
+  /** Events appended since the baseline, follow-ups included. */
   readonly events: number;
   readonly retriesWaiting: number;
 }
@@ -27,16 +42,17 @@ export async function drain(
   { mill, app }: Pick<Platform, 'mill' | 'app'>,
   options: DrainOptions,
 ): Promise<Drained> {
-  const { signal, patienceMs, onProgress } = options;
-  const startedAt = performance.now();
-  const first = await headsOf(mill);
-  let lastGrowthAt = startedAt;
-  let before = first;
+  const { baseline, signal, patienceMs, onProgress } = options;
+  let lastGrowthAt = performance.now();
+  let unsettledAt = lastGrowthAt;
+  let before = await headsOf(mill);
   for (;;) {
     const head = await headsOf(mill);
     if (head.sum > before.sum) lastGrowthAt = performance.now();
     const settled = await settledOf(mill, app.groups, head.heads);
-    onProgress?.(settled.sum, head.sum * app.groups.length);
+    const done = Math.floor(settled.sum / app.groups.length) - baseline.head;
+    onProgress?.(Math.max(0, done), head.sum - baseline.head);
+    if (!settled.everything) unsettledAt = performance.now();
     const quiet = head.sum === before.sum;
     before = head;
     if (signal.aborted || (quiet && settled.everything)) {
@@ -46,8 +62,9 @@ export async function drain(
         return {
           complete: !signal.aborted,
           // The last event is what ended the work; the rest of the time we only made sure.
-          seconds: Math.max(lastGrowthAt - startedAt, 1) / 1000,
-          events: head.sum - first.sum,
+          seconds: Math.max(lastGrowthAt - baseline.at, 1) / 1000,
+          settledSeconds: (unsettledAt - baseline.at) / 1000,
+          events: head.sum - baseline.head,
           retriesWaiting: due.length,
         };
       }

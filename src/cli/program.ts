@@ -11,6 +11,7 @@ import { addIngest } from './commands/ingest.ts';
 import { addMode } from './commands/mode.ts';
 import { addStart } from './commands/start.ts';
 import { exitCodes, reportFailure, usage } from './failure.ts';
+import { dataDefault } from './hint.ts';
 import type { Io } from './io.ts';
 import type { Place } from './platform.ts';
 
@@ -75,7 +76,7 @@ export function withPlace(command: Command): Command {
     .addOption(
       new Option('--data <directory>', 'directory of the embedded Postgres')
         .env('MILLRACE_DATA')
-        .default('.millrace'),
+        .default(dataDefault),
     )
     .option('--json', 'print one JSON document');
 }

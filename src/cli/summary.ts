@@ -5,7 +5,8 @@
 import pc from 'picocolors';
 import type { StatisticsReport } from '../http/statistics.ts';
 import type { IngestReport } from './ingest-run.ts';
-import { type Output, line } from './io.ts';
+import { type HintPlace, hint, quote } from './hint.ts';
+import { type Io, line, type Output } from './io.ts';
 import type { Drained } from './pipeline.ts';
 import { amount, duration } from './progress.ts';
 import { table } from './table.ts';
@@ -18,8 +19,10 @@ export interface Summary {
 
 const lettersShown = 20;
 
-export function printSummary(output: Output, { ingest, pipeline, statistics }: Summary): void {
+export function printSummary(io: Io, summary: Summary, place: HintPlace): void {
+  const { ingest, pipeline, statistics } = summary;
   const { app } = statistics;
+  const output = io.stdout;
   line(output);
   if (ingest !== null) printIngest(output, ingest);
   line(output, pc.bold('Exceptions'));
@@ -33,7 +36,8 @@ export function printSummary(output: Output, { ingest, pipeline, statistics }: S
     ]),
   );
   printWork(output, statistics, pipeline);
-  printLetters(output, statistics);
+  const example = printLetters(output, statistics);
+  if (example !== null) line(output, hint(io, `dead-letters show ${example}`, place));
 }
 
 function printIngest(output: Output, ingest: IngestReport): void {
@@ -81,20 +85,23 @@ function sideBySide(columns: readonly Column[]): string {
 function printWork(output: Output, statistics: StatisticsReport, pipeline: Drained | null): void {
   line(output);
   line(output, pc.bold('Work'));
-  const { handled, failed, settlements, published } = statistics;
-  line(
-    output,
-    `  ${amount(handled, 'events handled')} by ${statistics.groups.length} groups, ` +
-      `${amount(failed, 'failed calls')}, ${amount(settlements, 'commits')}, ` +
-      `${amount(published, 'published from outside')}`,
-  );
+  const { handled, failed, settlements, groups } = statistics;
+  if (handled === 0) line(output, '  nothing new: all that is stored was handled before');
+  else {
+    line(
+      output,
+      `  ${amount(handled, 'deliveries')} to ${groups.length} groups, ` +
+        `${amount(failed, 'failed')}, in ${amount(settlements, 'commits')}`,
+    );
+  }
   if (pipeline === null) return;
   if (pipeline.events > 0) {
     const rate = pipeline.events / pipeline.seconds;
     line(
       output,
       `  ${pc.green(amount(rate, 'events/s'))} durable (${amount(rate * 60, 'events/min')}): ` +
-        `${amount(pipeline.events, 'events')} in ${duration(pipeline.seconds)}`,
+        `${amount(pipeline.events, 'events')} in ${duration(pipeline.seconds)}, ` +
+        `all settled after ${duration(pipeline.settledSeconds)}`,
     );
   }
   if (pipeline.retriesWaiting > 0) {
@@ -103,32 +110,25 @@ function printWork(output: Output, statistics: StatisticsReport, pipeline: Drain
   if (!pipeline.complete) line(output, `  ${pc.yellow('interrupted')}: the rest goes on at the next start`);
 }
 
-function printLetters(output: Output, { deadLetters }: StatisticsReport): void {
+/** Answers with one of them, as arguments of a command. */
+function printLetters(output: Output, { deadLetters }: StatisticsReport): string | null {
   line(output);
-  const total = deadLetters.reduce((sum, { count }) => sum + count, 0);
-  if (total === 0) {
-    line(output, `${pc.bold('Dead letters')}  none`);
-    return;
-  }
-  line(output, `${pc.bold('Dead letters')}  ${total}`);
-  line(
-    output,
-    table(
-      ['count', 'tenant', 'group', 'event', 'reason'],
-      deadLetters
-        .slice(0, lettersShown)
-        .map(({ count, tenantId, group, eventType, reason }) => [
-          count,
-          tenantId,
-          group,
-          eventType,
-          reason,
-        ]),
-      90,
-    ),
-  );
   const [first] = deadLetters;
-  if (first === undefined) return;
-  const example = `${first.group} ${first.exampleEventId} --tenant ${first.tenantId}`;
-  line(output, `  ${pc.dim('next')}  ${pc.cyan(`npm run millrace -- dead-letters show ${example}`)}`);
+  if (first === undefined) {
+    line(output, `${pc.bold('Dead letters')}  none`);
+    return null;
+  }
+  const total = deadLetters.reduce((sum, { count }) => sum + count, 0);
+  line(output, `${pc.bold('Dead letters')}  ${total}`);
+  const rows = deadLetters
+    .slice(0, lettersShown)
+    .map(({ count, tenantId, group, eventType, reason }) => [
+      count,
+      tenantId,
+      group,
+      eventType,
+      reason,
+    ]);
+  line(output, table(['count', 'tenant', 'group', 'event', 'reason'], rows, 90));
+  return `${first.group} ${first.exampleEventId} --tenant ${quote(first.tenantId)}`;
 }

@@ -9,7 +9,7 @@ export function table(head: readonly string[], rows: readonly (readonly Cell[])[
   const made = new Table({
     head: head.map((title) => pc.bold(title)),
     chars: { mid: '', 'left-mid': '', 'mid-mid': '', 'right-mid': '' },
-    style: { head: [], border: ['grey'], compact: true },
+    style: { head: [], border: pc.isColorSupported ? ['grey'] : [], compact: true },
     colAligns: head.map((_, i) => (rows.every((row) => typeof row[i] === 'number') ? 'right' : 'left')),
   });
   for (const row of rows) made.push(row.map((cell) => show(cell, cellMax)));

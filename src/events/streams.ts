@@ -72,6 +72,9 @@ export class Streams {
       groups: () => [...this.#groups.keys()],
       onTaken: (lease) => this.#run(lease),
       onSurplus: (lease) => this.#end(`${lease.group}/${lease.partition}`),
+      onTakenOver: ({ group, partition }) => {
+        this.#running.get(`${group}/${partition}`)?.stream.giveUp();
+      },
       onExpired: () => this.#giveUpAll(),
       onJoined: options.onJoined,
       announce: options.announce,

@@ -18,6 +18,8 @@ export interface MembershipOptions {
   onTaken(lease: { group: string; partition: number; epoch: number }): void;
   /** Stops the stream and resolves when it has settled; then the lease is handed back. */
   onSurplus(lease: { group: string; partition: number }): Promise<void>;
+  /** Another worker has the partition: what is under way here will be refused. */
+  onTakenOver(lease: { group: string; partition: number }): void;
   /** The worker has not been able to say that it lives: others may own its partitions by now. */
   onExpired(): void;
   /** A worker is there that was not at the last heartbeat. */
@@ -141,7 +143,8 @@ export class Membership {
     const mine = [...this.#held.values()].filter((lease) => lease.group === group);
     for (const lease of mine) {
       if ((byPartition.get(lease.partition)?.epoch ?? 0) > lease.epoch) {
-        this.#held.delete(laneKey(lease)); // taken over; the stream learns it when it settles
+        this.#held.delete(laneKey(lease));
+        this.#options.onTakenOver(lease);
       }
     }
     const surplus = mine.filter((lease) => !this.#leaving.has(laneKey(lease))).length - share;

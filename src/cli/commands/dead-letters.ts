@@ -6,6 +6,7 @@ import { parseJson } from '../../core/json.ts';
 import type { DeadLetter } from '../../ports/failures.ts';
 import type { BulkResult } from '../../events/dead-letters.ts';
 import { usage } from '../failure.ts';
+import { hint, quote } from '../hint.ts';
 import { line, printJson } from '../io.ts';
 import { type Api, openApi } from '../platform.ts';
 import { type Cli, integer, type PlaceFlags, placeOf, withPlace } from '../program.ts';
@@ -125,7 +126,10 @@ async function list(flags: LetterFlags, { io }: Cli): Promise<void> {
       ),
     );
     const [first] = items;
-    if (first) line(io.stdout, next(`show ${first.group} ${first.eventId} --tenant ${first.tenantId}`));
+    if (first) {
+      const command = `show ${first.group} ${first.eventId} --tenant ${quote(first.tenantId)}`;
+      line(io.stdout, hint(io, `dead-letters ${command}`, flags));
+    }
     if (more) line(io.stdout, pc.dim(`  there are more than ${limit}: raise --limit or filter`));
   });
 }
@@ -149,7 +153,8 @@ async function show(ref: LetterRef, flags: LetterFlags, { io }: Cli): Promise<vo
     line(io.stdout, `  ${pc.dim('payload')}\n${JSON.stringify(payload, null, 2)}`);
     if (detail !== null) line(io.stdout, pc.dim(detail));
     if (letter.status === 'pending') {
-      line(io.stdout, next(`retry ${ref.group} ${ref.id} --tenant ${tenant}`));
+      const command = `retry ${ref.group} ${ref.id} --tenant ${quote(tenant ?? '')}`;
+      line(io.stdout, hint(io, `dead-letters ${command}`, flags));
     }
   });
 }
@@ -194,8 +199,4 @@ async function bulk(verb: string, flags: LetterFlags, { io }: Cli): Promise<void
     line(io.stdout, dryRun ? `${matched} would be changed` : `${changed} of ${matched} changed${rest}`);
     for (const { eventId, failureReason } of examples) line(io.stdout, `  ${eventId}  ${failureReason}`);
   });
-}
-
-function next(command: string): string {
-  return `  ${pc.dim('next')}  ${pc.cyan(`npm run millrace -- dead-letters ${command}`)}`;
 }

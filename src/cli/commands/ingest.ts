@@ -6,22 +6,30 @@
 import type { Command } from 'commander';
 import pc from 'picocolors';
 import { usage } from '../failure.ts';
-import { ingestFiles, type IngestFile, localSink, remoteSink } from '../ingest-run.ts';
+import { hint, quote } from '../hint.ts';
+import {
+  type IngestFile,
+  ingestFiles,
+  type IngestReport,
+  localSink,
+  remoteSink,
+} from '../ingest-run.ts';
 import { type Io, line, printJson } from '../io.ts';
 import {
   apiOver,
   dispatchTo,
   isBusy,
+  loadApp,
   openPlatform,
   type Place,
   type Platform,
   waitForServer,
 } from '../platform.ts';
+import { takeBaseline } from '../pipeline.ts';
 import { type Cli, integer, type PlaceFlags, placeOf, withPlace } from '../program.ts';
 import { findServer } from '../server-file.ts';
 import { printSummary } from '../summary.ts';
 import { amount, duration } from '../progress.ts';
-import type { IngestReport } from '../ingest-run.ts';
 import { finish } from './start.ts';
 
 interface IngestFlags extends PlaceFlags {
@@ -47,19 +55,20 @@ async function ingest(paths: readonly string[], flags: IngestFlags, { io }: Cli)
   if (paths.filter((path) => path === '-').length > 1) throw usage('Standard input was named twice.');
   const { tenant, domain, source } = flags;
   const files = paths.map((path) => ({ path, tenant, domain, source }));
+  const run = { files, flags, io };
   const place = placeOf(flags);
   const running = place.url === undefined ? ((await findServer(place.data))?.url ?? null) : null;
-  if (running !== null) return ingestInto(running, files, flags, io);
+  if (running !== null) return ingestInto(running, run);
   let platform: Platform;
   try {
     platform = await openPlatform(place, { work: place.url === undefined });
   } catch (error) {
     const other = isBusy(error) ? await waitForServer(place.data) : null;
     if (other === null) throw error;
-    return ingestInto(other, files, flags, io);
+    return ingestInto(other, run);
   }
   try {
-    await ingestHere(platform, place, { files, flags, io });
+    await ingestHere(platform, place, run);
   } finally {
     await platform.close();
   }
@@ -77,33 +86,37 @@ async function ingestHere(platform: Platform, place: Place, run: Run): Promise<v
   const quiet = flags.json === true;
   const works = place.url === undefined;
   if (works) await platform.mill.start();
-  const report = await ingestFiles(files, { io, sink: localSink(platform), limit, quiet });
+  const baseline = await takeBaseline(platform);
+  const report = await ingestFiles(files, {
+    io,
+    read: platform.app.read,
+    sink: localSink(platform),
+    limit,
+    quiet,
+  });
   if (!works) {
     if (quiet) printJson(io, { ingest: report });
-    else printStored(io, report, 'the workers of this database process them');
+    else printStored(run, report, 'the workers of this database process them');
     return;
   }
-  const finished = await finish(platform, io, quiet);
+  const finished = await finish(platform, io, { baseline, quiet });
   if (quiet) printJson(io, { ingest: report, ...finished });
-  else printSummary(io.stdout, { ingest: report, ...finished });
+  else printSummary(io, { ingest: report, ...finished }, place);
 }
 
-async function ingestInto(
-  url: string,
-  files: readonly IngestFile[],
-  flags: IngestFlags,
-  io: Io,
-): Promise<void> {
+async function ingestInto(url: string, run: Run): Promise<void> {
+  const { files, flags, io } = run;
   const quiet = flags.json === true;
   const { limit } = flags;
   const api = apiOver(dispatchTo(url), url, async () => {});
   if (!quiet) line(io.stderr, pc.dim(`sending to the server at ${url}`));
-  const report = await ingestFiles(files, { io, sink: remoteSink(api), limit, quiet });
+  const { readExceptions: read } = await loadApp();
+  const report = await ingestFiles(files, { io, read, sink: remoteSink(api), limit, quiet });
   if (quiet) printJson(io, { url, ingest: report });
-  else printStored(io, report, `the server at ${url} processes them`);
+  else printStored(run, report, `the server at ${url} processes them`);
 }
 
-function printStored(io: Io, report: IngestReport, where: string): void {
+function printStored({ io, flags }: Run, report: IngestReport, where: string): void {
   const fresh = report.exceptions - report.duplicates;
   line(
     io.stdout,
@@ -116,6 +129,5 @@ function printStored(io: Io, report: IngestReport, where: string): void {
   ] as const;
   for (const [count, what] of rest) if (count > 0) line(io.stdout, `  ${amount(count, what)}`);
   const tenant = report.files[0]?.tenant ?? 'default';
-  const next = `npm run millrace -- exceptions list --tenant ${tenant}`;
-  line(io.stdout, `  ${pc.dim('next')}  ${pc.cyan(next)}`);
+  line(io.stdout, hint(io, `exceptions list --tenant ${quote(tenant)}`, flags));
 }

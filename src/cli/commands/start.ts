@@ -7,9 +7,10 @@ import { type Command, Option } from 'commander';
 import pc from 'picocolors';
 import { startProgress } from '../progress.ts';
 import { ingestFiles, type IngestReport, localSink } from '../ingest-run.ts';
+import { hint } from '../hint.ts';
 import { type Io, line, printJson } from '../io.ts';
-import { drain } from '../pipeline.ts';
-import { isBusy, loadApp, openPlatform, type Place, type Platform } from '../platform.ts';
+import { type Baseline, drain, takeBaseline } from '../pipeline.ts';
+import { isBusy, openPlatform, type Place, type Platform } from '../platform.ts';
 import { type Cli, integer, type PlaceFlags, placeOf, withPlace } from '../program.ts';
 import { findServer, removeServerFile, writeServerFile } from '../server-file.ts';
 import { printSummary, type Summary } from '../summary.ts';
@@ -55,11 +56,11 @@ async function start(flags: StartFlags, { io }: Cli): Promise<void> {
     if (!flags.once) address = await serve(platform, place, flags.port, say);
     const summary = await ingestSample(platform, io, { sample: flags.sample, quiet });
     if (quiet) printJson(io, { url: address, ...summary });
-    else printSummary(io.stdout, summary);
+    else printSummary(io, summary, place);
     if (address === null || io.signal.aborted) return;
     line(io.stderr, `\n${pc.green('serving')} ${address}  ${pc.dim('(Ctrl-C stops)')}`);
     say(pc.dim(`  curl ${address}/health`));
-    say(pc.dim('  npm run millrace -- ingest my.log --tenant acme     (in another terminal)'));
+    say(hint(io, 'ingest my.log --tenant acme', place));
     await aborted(io.signal);
     say(pc.dim('stopping: finishing what is under way'));
   } finally {
@@ -121,27 +122,29 @@ async function ingestSample(
   io: Io,
   { sample, quiet }: { readonly sample: boolean; readonly quiet: boolean },
 ): Promise<Summary> {
+  const baseline = await takeBaseline(platform);
   let ingest: IngestReport | null = null;
   if (sample) {
-    const { sampleFiles } = await loadApp();
-    ingest = await ingestFiles(sampleFiles, { io, sink: localSink(platform), quiet });
+    const { read, sample: files } = platform.app;
+    ingest = await ingestFiles(files, { io, read, sink: localSink(platform), quiet });
   }
-  return { ingest, ...(await finish(platform, io, quiet)) };
+  return { ingest, ...(await finish(platform, io, { baseline, quiet })) };
 }
 
 /** Waits until the pipeline is idle, with its own progress line, and reports. */
 export async function finish(
   platform: Platform,
   io: Io,
-  quiet: boolean,
+  { baseline, quiet }: { readonly baseline: Baseline; readonly quiet: boolean },
 ): Promise<Pick<Summary, 'pipeline' | 'statistics'>> {
   const progress = startProgress({
     output: quiet ? { write: () => {}, isTTY: false, columns: 100 } : io.stderr,
     label: 'working through the pipeline',
     total: 0,
-    unit: 'deliveries',
+    unit: 'events',
   });
   const pipeline = await drain(platform, {
+    baseline,
     signal: io.signal,
     patienceMs: retryPatienceMs,
     onProgress: (settled, total) => progress.update(settled, '', total),

@@ -67,7 +67,18 @@ export interface Database {
   records<Row>(statement: Statement, values?: Values): Promise<Row[]>;
   /** A transaction on one connection: committed when `work` resolves, else rolled back. */
   transaction<T>(work: (client: pg.ClientBase) => Promise<T>): Promise<T>;
+  /**
+   * A connection to hold on to. At most two thirds of the pool are given out like this: who holds
+   * one needs others meanwhile, for a moment, and must not wait for somebody who does the same.
+   */
+  hold(): Promise<HeldConnection>;
   close(): Promise<void>;
+}
+
+export interface HeldConnection {
+  readonly client: pg.ClientBase;
+  /** Gives it back, or closes it when it is broken. */
+  release(broken?: boolean): void;
 }
 
 export interface DatabaseOptions {
@@ -87,7 +98,8 @@ export function openDatabase({ url, connectionsMax = 12, role }: DatabaseOptions
     // Start-up options, so that a new connection costs no further round trip.
     ...(role && { options: `-c role=${role} -c default_transaction_isolation=read\\ committed` }),
   };
-  const pool = new pg.Pool({ ...config, max: connectionsMax, idleTimeoutMillis: 60_000 });
+  const max = role === null ? connectionsMax : Math.max(2, connectionsMax);
+  const pool = new pg.Pool({ ...config, max, idleTimeoutMillis: 60_000 });
   // A connection that dies while idle is replaced at the next query; without a listener Node exits.
   pool.on('error', () => {});
   // The same for one that dies inside a transaction between two statements: the next one fails.
@@ -130,7 +142,33 @@ export function openDatabase({ url, connectionsMax = 12, role }: DatabaseOptions
         client.release(broken);
       }
     },
+    hold: createHold(pool, Math.max(1, Math.floor((max * 2) / 3))),
     close: () => pool.end(),
+  };
+}
+
+function createHold(pool: pg.Pool, heldMax: number): Database['hold'] {
+  let held = 0;
+  const line: (() => void)[] = [];
+  const leave = () => {
+    const next = line.shift();
+    if (next) next();
+    else held -= 1;
+  };
+  return async () => {
+    if (held < heldMax) held += 1;
+    else await new Promise<void>((resolve) => line.push(resolve));
+    try {
+      const client = await pool.connect();
+      const release = (broken = false) => {
+        client.release(broken);
+        leave();
+      };
+      return { client, release };
+    } catch (error) {
+      leave();
+      throw translate(error);
+    }
   };
 }
 

@@ -145,9 +145,7 @@ function failuresJson({ failures }: Settlement): string {
 }
 
 async function beginSettlement(database: Database): Promise<SettlementTransaction> {
-  const client = await database.pool.connect().catch((error) => {
-    throw translate(error);
-  });
+  const { client, release } = await database.hold();
   const send = sender(client);
   let tenant: string | null = null;
   let open = true;
@@ -162,8 +160,8 @@ async function beginSettlement(database: Database): Promise<SettlementTransactio
     if (!open) return;
     open = false;
     await client.query('rollback').then(
-      () => client.release(),
-      () => client.release(true),
+      () => release(),
+      () => release(true),
     );
   };
   const handle: SqlTransaction = {
@@ -173,7 +171,7 @@ async function beginSettlement(database: Database): Promise<SettlementTransactio
     },
   };
   await send({ text: 'begin isolation level read committed' }).catch((error) => {
-    client.release(true);
+    release(true);
     throw error;
   });
   return {
@@ -206,10 +204,10 @@ async function beginSettlement(database: Database): Promise<SettlementTransactio
         const committed = whileOpen({ text: 'commit' });
         open = false;
         await committed.catch((error) => {
-          client.release(error instanceof MillraceError); // else a deferred constraint
+          release(error instanceof MillraceError); // else a deferred constraint
           throw error;
         });
-        client.release();
+        release();
         return result;
       } catch (error) {
         await rollback();

@@ -20,6 +20,7 @@ export class Effects {
   readonly #streams: StreamStore;
   #transaction: SettlementTransaction | null = null;
   #last: Promise<void> = Promise.resolve();
+  #abandoned = false;
   /** Set when the transaction itself broke: the batch is lost, not the handler's event. */
   broken: unknown = null;
 
@@ -31,8 +32,13 @@ export class Effects {
   async enter(): Promise<EffectTurn> {
     const leave = await this.#lock();
     try {
+      if (this.#abandoned) throw turnIsOver();
       this.#transaction ??= await this.#streams.begin();
       const transaction = this.#transaction;
+      if (this.#abandoned) {
+        await this.rollback(); // begun too late: nobody else would ever end it
+        throw turnIsOver();
+      }
       const mark = await transaction.savepoint();
       let over = false;
       let entering: Promise<unknown> = Promise.resolve();
@@ -85,8 +91,9 @@ export class Effects {
     }
   }
 
-  /** Undoes everything since the last settlement. */
+  /** Undoes everything since the last settlement; nobody enters any more. */
   async rollback(): Promise<void> {
+    this.#abandoned = true;
     const transaction = this.#transaction;
     this.#transaction = null;
     await transaction?.rollback();

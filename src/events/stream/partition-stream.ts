@@ -126,6 +126,7 @@ export class PartitionStream {
   async run(): Promise<StreamEnd> {
     let delayMs = 50;
     while (!this.#stopping) {
+      const settledBefore = this.settlements;
       try {
         await this.#open();
         await this.#loop();
@@ -134,6 +135,7 @@ export class PartitionStream {
         await this.#abandon();
         if (error instanceof MillraceError && error.code === 'LEASE_LOST') return 'lease-lost';
         this.#options.onError(error);
+        if (this.settlements > settledBefore) delayMs = 50; // it got somewhere since the last error
         if (!this.#stopping) await sleep(delayMs * (0.5 + Math.random()));
         delayMs = Math.min(delayMs * 2, 2_000);
       }
@@ -253,6 +255,9 @@ export class PartitionStream {
   async #settle(): Promise<void> {
     const { group, partition, epoch, store } = this.#options;
     await this.#effects.settle(async (transaction) => {
+      // Given up while it waited for the handlers inside: effects of handlers that ended since then
+      // are in the transaction, but not among the finished. Committed, they would happen twice.
+      if (this.#generation.signal.aborted) return transaction?.rollback();
       const finished = this.#executor.takeFinished();
       const progress = this.#window.progress();
       const settlement: Settlement = {
@@ -289,8 +294,14 @@ export class PartitionStream {
   /** What the settlement says about blocked keys and the next retry. */
   #learn({ failures, resolved }: Settlement, { keys }: SettleResult): void {
     for (const key of keys) {
-      if (key.blocked) this.#executor.blocked.add(laneOf(key));
-      else this.#executor.blocked.delete(laneOf(key));
+      const lane = laneOf(key);
+      // What was parked while the settlement was under way is not known to the store yet: later
+      // events of the key would pass it.
+      const parked = () => this.#executor.finished.some(
+        ({ event, failure }) => failure !== null && laneOf(event) === lane,
+      );
+      if (key.blocked || parked()) this.#executor.blocked.add(lane);
+      else this.#executor.blocked.delete(lane);
     }
     if (resolved.length > 0) this.#nextDueAt = 0;
     for (const { delayMs } of failures) {

@@ -1,4 +1,4 @@
-/** Finding the programs, on copies of the installed package: linking, copying, and their absence. */
+/** Finding the programs, on copies of the installed package: linking, copying, absence. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import * as fs from 'node:fs/promises';

@@ -51,7 +51,7 @@ export async function claimDirectory(root: string): Promise<Claim> {
     const owner = await readOwner(file);
     if (owner === null) {
       await sleep(50); // released, or being written at this moment
-      if (tries > 10) await fs.rm(file, { force: true }); // half a file, from a full disk or a crash
+      if (tries > 10) await fs.rm(file, { force: true }); // half a file: a full disk
       continue;
     }
     if (await lives(owner)) throw busy(root, owner.pid);

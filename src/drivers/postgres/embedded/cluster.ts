@@ -44,8 +44,8 @@ async function runInitdb(
   identity: Identity,
   binaries: Binaries,
 ): Promise<void> {
-  // Socket: trust, guarded by the directory's mode. TCP: a password, since every user of the machine
-  // reaches 127.0.0.1 and a superuser of Postgres may run programs.
+  // Socket: trust, guarded by the directory's mode. TCP: a password, since every user of the
+  // machine reaches 127.0.0.1 and a superuser of Postgres may run programs.
   const args = ['-D', data, '-U', 'postgres', '--no-locale', '-E', 'UTF8', '--no-instructions'];
   args.push('--auth-local=trust', '--auth-host=scram-sha-256', `--pwfile=${password}`);
   const launch = launchAs(identity, programPath(binaries, 'initdb'), args);
@@ -63,13 +63,13 @@ async function runInitdb(
   }
 }
 
-/** True for a program that could not be loaded at all: wrong C library, missing library, no file. */
+/** True for a program that could not be loaded: wrong C library, missing library, no file. */
 export function isLoaderFailure(code: unknown, output: string): boolean {
   if (code === 126 || code === 127 || code === 'ENOENT' || code === 'ENOEXEC') return true;
   return /error while loading shared libraries|Library not loaded/.test(output);
 }
 
-/** No PG… variable and no secret of ours reaches the server; a fixed locale keeps its log English. */
+/** No PG… variable and no secret reaches the server; a fixed locale keeps its log English. */
 export function serverEnvironment(): NodeJS.ProcessEnv {
   const kept = ['PATH', 'LD_LIBRARY_PATH', 'SystemRoot', 'TEMP', 'TMP', 'TMPDIR', 'USERPROFILE'];
   const present = kept.filter((name) => process.env[name] !== undefined);

@@ -70,15 +70,15 @@ function checkVersion(root: string, version: string | null, major: number): void
     `the data in ${root} is of Postgres ${version}, the embedded server is Postgres ${major}`,
     {
       fix:
-        `Use the Millrace version that made it, or pg_dump it with Postgres ${version} and restore ` +
-        'it into a new directory.',
+        'Use the Millrace version that made it, or dump it with the pg_dump of ' +
+        `Postgres ${version} and restore it into a new directory.`,
       details: { found: version, expected: String(major) },
     },
   );
 }
 
 function bareCluster(root: string, version: string | null): MillraceError {
-  const problem = `is the data directory of a Postgres ${version ?? '?'} that Millrace did not make`;
+  const problem = `is data of a Postgres ${version ?? '?'} that Millrace did not make`;
   return unusable(root, problem);
 }
 

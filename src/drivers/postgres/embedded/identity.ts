@@ -2,8 +2,8 @@
  * Which operating system user the embedded server runs as. Postgres refuses to run as root.
  *
  * Not root: as ourselves. Root: the first of these who can reach both data and programs:
- * the owner of the data directory; `nobody`; root without its powers, in a user namespace of its own
- * (`unshare`); the owner of the directory above. If only the programs are out of reach they are
+ * the owner of the data directory; `nobody`; root without its powers, in a user namespace of its
+ * own (`unshare`); the owner of the directory above. If only the programs are out of reach they are
  * copied. A directory that has data keeps the identity it was made with: its owner tells.
  */
 import { execFile } from 'node:child_process';

@@ -156,7 +156,7 @@ describe('a directory that cannot be used', () => {
   it('with a bare cluster of somebody else is refused', async (t) => {
     const directory = await temporaryDirectory(t);
     await fs.writeFile(path.join(directory, 'PG_VERSION'), '15\n');
-    await refused(directory, /data directory of a Postgres 15 that Millrace did not make/);
+    await refused(directory, /is data of a Postgres 15 that Millrace did not make/);
   });
 
   it('with data of another major version names both', async (t) => {

@@ -1,5 +1,5 @@
 /**
- * Starts and stops the embedded PostgreSQL 18: a real server, run as a child process on a directory.
+ * Starts and stops the embedded PostgreSQL 18: a real server, a child process on a directory.
  *
  * This file is the order of things; each step has a file of its own. One process owns a directory;
  * whatever way that process ends, the server ends after it and the next start finds all that was
@@ -38,7 +38,7 @@ export interface EmbeddedPostgres extends AsyncDisposable {
   readonly pid: number;
   /** Resolves when the server has ended, wanted or not, and the directory is free again. */
   readonly exited: Promise<ServerExit>;
-  /** `fast` (default) ends sessions and writes a checkpoint; `immediate` leaves that to recovery. */
+  /** `fast` (default) ends sessions and writes a checkpoint; `immediate` leaves it to recovery. */
   stop(mode?: StopMode): Promise<void>;
   /** SIGKILL, for fault tests: nothing acknowledged may be lost by it. */
   kill(): Promise<void>;

@@ -19,7 +19,7 @@ describe('settingArguments', () => {
       const settings = { [name]: 'off' };
       assert.throws(() => settingArguments(settings), {
         code: 'CONFIG_INVALID',
-        message: `embedded Postgres: settings.${name.toLowerCase()} must stay on, not 'off': commits would not be durable`,
+        message: new RegExp(`settings.${name.toLowerCase()} must stay on, not 'off'`),
       });
     }
     assert.doesNotThrow(() => settingArguments({ fsync: 'on', synchronous_commit: 'ON' }));

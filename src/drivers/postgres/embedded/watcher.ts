@@ -37,7 +37,7 @@ export function watchOurselves(
     ...launch.options,
     cwd: '/',
     env: { PATH: process.env.PATH ?? '/usr/bin:/bin' },
-    detached: true, // Ctrl-C reaches the foreground process group: neither server nor shell is in it
+    detached: true, // Ctrl-C reaches the foreground process group; this is not in it
     stdio: ['pipe', 'ignore', 'ignore'],
   });
   shell.on('error', () => undefined); // without a shell the next start finds and stops the orphan
