@@ -1,0 +1,134 @@
+/**
+ * Runs the tests: `npm test [-- unit|int|faults] [part of a path…] [--coverage]`.
+ *
+ * Test files run two at a time, each in a process of its own; those that break things run alone,
+ * after the others, because they measure time. One embedded Postgres serves all files. The last
+ * line is `N passed, N failed`, after everything that was skipped and why.
+ */
+import { appendFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import * as path from 'node:path';
+import { run } from 'node:test';
+import { spec } from 'node:test/reporters';
+import { startEmbeddedPostgres } from '../src/drivers/postgres/embedded/launcher.ts';
+import { coverageFloor, coverageGlobs, type LoadedFile, measureCoverage } from './coverage.ts';
+import { faultTable } from './fault-table.ts';
+import { allTestFiles, selectTestFiles, type TestFile } from './test-files.ts';
+
+const flags = process.argv.slice(2).filter((word) => word.startsWith('-'));
+const words = process.argv.slice(2).filter((word) => !word.startsWith('-'));
+const withCoverage = flags.includes('--coverage');
+
+const interrupted = new AbortController();
+process.once('SIGINT', () => interrupted.abort());
+process.once('SIGTERM', () => interrupted.abort());
+
+interface Tally {
+  passed: number;
+  failed: number;
+  /** Reason of a skip → names of the tests. */
+  readonly skipped: Map<string, string[]>;
+  coverage: readonly LoadedFile[] | null;
+}
+
+async function main(): Promise<number> {
+  const unknown = flags.find((flag) => flag !== '--coverage');
+  const files = selectTestFiles(allTestFiles(), words);
+  if (unknown !== undefined || files.length === 0) {
+    const problem = unknown === undefined ? `no test file matches: ${words.join(' ')}` : unknown;
+    console.error(
+      `${problem}\nusage: npm test [-- unit|int|faults] [part of a path…] [--coverage]`,
+    );
+    return 2;
+  }
+  const workspace = mkdtempSync(path.join(tmpdir(), 'millrace-run-'));
+  const ledger = path.join(workspace, 'faults.ndjson');
+  appendFileSync(ledger, '');
+  process.env.MILLRACE_FAULTS_LEDGER = ledger;
+  const tally: Tally = { passed: 0, failed: 0, skipped: new Map(), coverage: null };
+  const stopServer = await startSharedServer(files, workspace);
+  try {
+    const breaking = files.filter((file) => file.kind === 'faults');
+    const others = files.filter((file) => file.kind !== 'faults');
+    await runFiles(others, { concurrency: 2, coverage: withCoverage }, tally);
+    await runFiles(breaking, { concurrency: 1, coverage: false }, tally);
+    return report(files, tally, faultTable(ledger));
+  } finally {
+    await stopServer();
+    rmSync(workspace, { recursive: true, force: true });
+  }
+}
+
+/** Saves a second per file that needs a database; test/support/database.ts reads the URL. */
+async function startSharedServer(
+  files: readonly TestFile[],
+  workspace: string,
+): Promise<() => Promise<void>> {
+  if (!files.some((file) => file.kind === 'int')) return async () => undefined;
+  const directory = path.join(workspace, 'postgres');
+  const server = await startEmbeddedPostgres({ directory, settings: { max_connections: '200' } });
+  process.env.MILLRACE_TEST_URL = server.url;
+  return () => server.stop('immediate'); // throw-away data: no checkpoint needed
+}
+
+async function runFiles(
+  files: readonly TestFile[],
+  options: { readonly concurrency: number; readonly coverage: boolean },
+  tally: Tally,
+): Promise<void> {
+  if (files.length === 0 || interrupted.signal.aborted) return;
+  const stream = run({
+    ...options,
+    files: files.map((file) => path.resolve(file.path)),
+    execArgv: ['--conditions=millrace-source'],
+    coverageIncludeGlobs: coverageGlobs.include,
+    coverageExcludeGlobs: coverageGlobs.exclude,
+    signal: interrupted.signal,
+  });
+  stream.on('test:pass', ({ name, details, skip }) => {
+    if (skip !== undefined && skip !== false) noteSkip(tally, name, skip);
+    else if (details.type !== 'suite') tally.passed += 1;
+  });
+  stream.on('test:fail', ({ details, todo }) => {
+    if (details.type !== 'suite' && todo === undefined) tally.failed += 1;
+  });
+  stream.on('test:coverage', ({ summary }) => {
+    tally.coverage = summary.files;
+  });
+  const shown = stream.compose(new spec());
+  for await (const text of shown) process.stdout.write(text);
+}
+
+function noteSkip(tally: Tally, name: string, skip: string | true): void {
+  const reason = skip === true ? 'no reason given' : skip;
+  tally.skipped.set(reason, [...(tally.skipped.get(reason) ?? []), name]);
+}
+
+function report(files: readonly TestFile[], tally: Tally, faults: string): number {
+  if (faults !== '') console.log(`\n${faults}`);
+  const untouched = allTestFiles().length - files.length;
+  if (untouched > 0) console.log(`\n${untouched} test files not selected by: ${words.join(' ')}`);
+  if (tally.skipped.size > 0) console.log('\nskipped:');
+  for (const [reason, names] of tally.skipped) {
+    const shown = names.length > 3 ? [...names.slice(0, 3), '…'] : names;
+    console.log(`  ${names.length} × ${reason} (${shown.join('; ')})`);
+  }
+  const covered = tally.coverage === null || reportCoverage(tally.coverage);
+  if (interrupted.signal.aborted) console.log('\ninterrupted');
+  console.log(`\n${tally.passed} passed, ${tally.failed} failed`);
+  return tally.failed === 0 && covered && !interrupted.signal.aborted ? 0 : 1;
+}
+
+function reportCoverage(files: readonly LoadedFile[]): boolean {
+  const { percent, covered, total, notLoaded, lowest } = measureCoverage(files);
+  console.log(`\n${percent.toFixed(1)} % of lines covered (${covered} of ${total})`);
+  console.log(
+    `lowest: ${lowest.map((file) => `${file.path} ${file.percent.toFixed(0)} %`).join(', ')}`,
+  );
+  if (notLoaded.length > 0) console.log(`loaded by no test: ${notLoaded.join(', ')}`);
+  if (percent >= coverageFloor) return true;
+  console.log(`below the floor of ${coverageFloor} %`);
+  return false;
+}
+
+process.exitCode = await main();
