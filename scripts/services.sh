@@ -107,7 +107,7 @@ is_running() {
   local file=$1 program=$2 pid
   [[ -s $file ]] || return 1
   pid=$(head -n 1 "$file")
-  [[ $pid =~ ^[0-9]+$ ]] && tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q -- "$program"
+  [[ $pid =~ ^[0-9]+$ ]] && tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -q -- "$program"
 }
 
 wait_until() {
@@ -146,7 +146,8 @@ up_postgres() {
   user=$(user_of postgres)
   make_home postgres "$user"
   if ! is_running "$home/data/postmaster.pid" postgres; then
-    rm -f "$home/data/postmaster.pid" # of a killed server: its pid may be a zombie, or reused
+    # Left by a killed server: their pid may be a zombie, or another process by now.
+    rm -f "$home/data/postmaster.pid" "$home"/.s.PGSQL.*
     make_cluster "$bin" "$user" "$home"
     port=$(choose_port postgres "${MILLRACE_POSTGRES_PORT:-5433}")
     local options="-c port=$port -c listen_addresses=127.0.0.1 -c unix_socket_directories=$home"
@@ -230,11 +231,10 @@ CONFIG
 }
 
 down_redis() {
-  local home=$state/redis pid
+  local home=$state/redis
   is_running "$home/pid" redis-server || return 0
-  pid=$(<"$home/pid")
-  kill -TERM "$pid"
-  while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
+  kill -TERM "$(<"$home/pid")"
+  while is_running "$home/pid" redis-server; do sleep 0.05; done
   say 'redis is stopped'
 }
 

@@ -11,7 +11,7 @@ function trusted<T>(): StandardSchemaV1<unknown, T> {
   };
 }
 
-interface AboutFailure {
+export interface AboutFailure {
   readonly eventId: string;
   readonly eventType: string;
   readonly group: string;
