@@ -43,7 +43,7 @@ export interface PipelineFigures {
 }
 
 /** Exceptions under way at once. Enough to keep both cores busy; more would only wait. */
-const underWayMax = 2_000;
+const underWayMax = 1_200;
 const ingestBatch = 250;
 
 interface Stretch {

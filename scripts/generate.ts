@@ -10,7 +10,8 @@ const driver = 'src/drivers/postgres';
 const check = process.argv.includes('--check');
 let stale = 0;
 
-const camelCase = (name: string) => name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+const camelCase = (name: string) =>
+  name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
 const quote = (text: string) => `\`${text.replace(/[\\`]|\$\{/g, '\\$&')}\``;
 
 function sqlFiles(folder: string): { name: string; text: string }[] {

@@ -1,18 +1,16 @@
 /**
  * Runs the tests: `npm test [-- unit|int|faults] [part of a path…] [--coverage]`.
  *
- * Test files run two at a time, each in a process of its own; those that break things run alone,
- * after the others, because they measure time. One embedded Postgres serves all files. The last
- * line is `N passed, N failed`, after everything that was skipped and why.
+ * Test files run two at a time, each in a process of its own; one embedded Postgres serves all of
+ * them. The last line is `N passed, N failed`, after everything that was skipped and why.
  */
-import { appendFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import * as path from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
 import { startEmbeddedPostgres } from '../src/drivers/postgres/embedded/launcher.ts';
 import { coverageFloor, coverageGlobs, type LoadedFile, measureCoverage } from './coverage.ts';
-import { faultTable } from './fault-table.ts';
 import { allTestFiles, selectTestFiles, type TestFile } from './test-files.ts';
 
 const flags = process.argv.slice(2).filter((word) => word.startsWith('-'));
@@ -42,17 +40,11 @@ async function main(): Promise<number> {
     return 2;
   }
   const workspace = mkdtempSync(path.join(tmpdir(), 'millrace-run-'));
-  const ledger = path.join(workspace, 'faults.ndjson');
-  appendFileSync(ledger, '');
-  process.env.MILLRACE_FAULTS_LEDGER = ledger;
   const tally: Tally = { passed: 0, failed: 0, skipped: new Map(), coverage: null };
   const stopServer = await startSharedServer(files, workspace);
   try {
-    const breaking = files.filter((file) => file.kind === 'faults');
-    const others = files.filter((file) => file.kind !== 'faults');
-    await runFiles(others, { concurrency: 2, coverage: withCoverage }, tally);
-    await runFiles(breaking, { concurrency: 1, coverage: false }, tally);
-    return report(files, tally, faultTable(ledger));
+    await runFiles(files, tally);
+    return report(files, tally);
   } finally {
     await stopServer();
     rmSync(workspace, { recursive: true, force: true });
@@ -71,14 +63,10 @@ async function startSharedServer(
   return () => server.stop('immediate'); // throw-away data: no checkpoint needed
 }
 
-async function runFiles(
-  files: readonly TestFile[],
-  options: { readonly concurrency: number; readonly coverage: boolean },
-  tally: Tally,
-): Promise<void> {
-  if (files.length === 0 || interrupted.signal.aborted) return;
+async function runFiles(files: readonly TestFile[], tally: Tally): Promise<void> {
   const stream = run({
-    ...options,
+    concurrency: 2,
+    coverage: withCoverage,
     files: files.map((file) => path.resolve(file.path)),
     execArgv: ['--conditions=millrace-source'],
     coverageIncludeGlobs: coverageGlobs.include,
@@ -104,8 +92,7 @@ function noteSkip(tally: Tally, name: string, skip: string | true): void {
   tally.skipped.set(reason, [...(tally.skipped.get(reason) ?? []), name]);
 }
 
-function report(files: readonly TestFile[], tally: Tally, faults: string): number {
-  if (faults !== '') console.log(`\n${faults}`);
+function report(files: readonly TestFile[], tally: Tally): number {
   const untouched = allTestFiles().length - files.length;
   if (untouched > 0) console.log(`\n${untouched} test files not selected by: ${words.join(' ')}`);
   if (tally.skipped.size > 0) console.log('\nskipped:');

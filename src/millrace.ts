@@ -13,6 +13,7 @@ import { Streams, type StreamStatus } from './events/streams.ts';
 import type { AnyDefinition, Subscription } from './events/stream/subscription.ts';
 import type { HistoryStore } from './ports/history.ts';
 import type { SqlTransaction, Store } from './ports/store.ts';
+import { sleep } from './runtime/bell.ts';
 import { type DeploymentMode, deploymentModes, Heads } from './runtime/heads.ts';
 import { Listener } from './runtime/listener.ts';
 import { decodeHeads, Notifier } from './runtime/notifier.ts';
@@ -55,6 +56,8 @@ export interface Health {
   readonly errors: number;
   readonly lastError: string | null;
 }
+
+const pingMsMax = 3_000;
 
 export class Millrace {
   readonly store: Store;
@@ -193,7 +196,8 @@ export class Millrace {
     await this.#streams.start();
     if (this.#started) return;
     this.#started = true;
-    await this.#poller.catchUp();
+    // Not fatal: a start that fails half-way could not be tried again, and the wakers catch up too.
+    await this.#poller.catchUp().catch((error) => this.#noteError(error, 'poller'));
     this.#poller.start();
     if (this.store.capabilities.notices) this.#listener.start();
     this.#sequencer.start();
@@ -250,10 +254,7 @@ export class Millrace {
 
   async health(): Promise<Health> {
     const problems: string[] = [];
-    const storeAnswers = await this.store.ping().then(
-      () => true,
-      () => false,
-    );
+    const storeAnswers = await this.#storeAnswers();
     if (!storeAnswers) problems.push('the store does not answer');
     const { membership } = this.#streams;
     if (this.#started && !membership.alive) problems.push('the heartbeat is overdue');
@@ -275,6 +276,19 @@ export class Millrace {
       errors: this.#errors,
       lastError: this.#lastError,
     };
+  }
+
+  /** No answer within the limit is an answer too: a half-open connection is silent for a minute. */
+  async #storeAnswers(): Promise<boolean> {
+    const answered = new AbortController();
+    const ping = this.store.ping().then(
+      () => true,
+      () => false,
+    );
+    const silence = sleep(pingMsMax, answered.signal).then(() => false);
+    const answers = await Promise.race([ping, silence]);
+    answered.abort();
+    return answers;
   }
 
   #remember(definitions: readonly AnyDefinition[]): void {

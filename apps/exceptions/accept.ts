@@ -5,7 +5,7 @@
  * An item that brings its own id can be sent twice: its event id is derived from tenant and
  * exception id, so the second one is found to be there already and changes nothing.
  */
-import { MillraceError, type Millrace, newEventId } from 'millrace';
+import { type Millrace, MillraceError, newEventId } from 'millrace';
 import { z } from 'zod';
 import { derivedId } from './commands.ts';
 import { ExceptionIngested } from './events.ts';

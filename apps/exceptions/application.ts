@@ -13,6 +13,7 @@ import {
   listTenants,
   migrateProjection,
 } from './projection/queries.ts';
+import { type SampleFile, sampleFiles } from './sample/sample-files.ts';
 import { readExceptions } from './sources/read-exceptions.ts';
 import { createStages } from './stages/create-stages.ts';
 import { createToolRunner } from './tools/runner.ts';
@@ -23,16 +24,6 @@ export interface ExceptionApplicationOptions {
   /** False to ask and to publish only: this process then handles no events. */
   readonly work?: boolean;
 }
-
-/** A file of the sample and whose it is. */
-export interface SampleFile {
-  readonly path: string;
-  readonly tenant: string;
-  readonly domain?: string;
-  readonly source?: string;
-}
-
-const sampleFiles: readonly SampleFile[] = [];
 
 export interface ExceptionApplication {
   readonly packs: Packs;

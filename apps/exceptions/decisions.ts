@@ -3,11 +3,11 @@
  * The row of the projection carries what commands.ts needs. Of two decisions at once the first
  * counts, and the second hears so.
  */
-import { MillraceError, type Millrace } from 'millrace';
+import { type Millrace, MillraceError } from 'millrace';
 import { type ApprovalAnswer, answerStep, decideApproval, type StepAnswer } from './commands.ts';
 import type { Packs } from './packs/load.ts';
-import type { Waiting } from './projection.ts';
 import { type ExceptionView, findException, findWaiting } from './projection/queries.ts';
+import type { Waiting } from './projection.ts';
 
 /** The playbook as its exception stands in it. */
 export interface PlaybookView {

@@ -35,19 +35,36 @@ const trade = (exceptionId: string, extra: object = {}) => ({
   domain: 'finance',
   sourceSystem: 'OMS',
   exceptionType: 'SETTLEMENT_FAIL',
-  rawPayload: { tradeId: `T-${exceptionId}`, amount: 1200.5, failCode: 'SSI', daysOverdue: 1, ...extra },
+  rawPayload: {
+    tradeId: `T-${exceptionId}`,
+    amount: 1200.5,
+    failCode: 'SSI',
+    daysOverdue: 1,
+    ...extra,
+  },
 });
 
-test('a single exception is accepted durably and shows up with its timeline and trace', async () => {
+test('an exception is accepted durably and shows up with its timeline and trace', async () => {
   const tenant = 'northwind';
-  const sent = await call<{ exceptionId: string; status: string }>('POST', `/exceptions/${tenant}`, {
-    exception: trade('S-1'),
-  });
-  assert.deepEqual([sent.status, sent.body.exceptionId, sent.body.status], [202, 'S-1', 'accepted']);
+  const sent = await call<{ exceptionId: string; status: string }>(
+    'POST',
+    `/exceptions/${tenant}`,
+    {
+      exception: trade('S-1'),
+    },
+  );
+  assert.deepEqual(
+    [sent.status, sent.body.exceptionId, sent.body.status],
+    [202, 'S-1', 'accepted'],
+  );
   const stored = await mill.history.list({ tenantId: tenant, key: 'S-1', limit: 1 });
   assert.equal(stored.events[0]?.eventType, 'ExceptionIngested');
 
-  const view = await settled(tenant, 'S-1', ({ stage, waiting }) => stage === 'done' || waiting !== null);
+  const view = await settled(
+    tenant,
+    'S-1',
+    ({ stage, waiting }) => stage === 'done' || waiting !== null,
+  );
   assert.equal(view.type, 'SETTLEMENT_FAIL');
   assert.equal(view.source, 'OMS');
   assert.equal(view.amount, 1200.5);
@@ -95,8 +112,18 @@ test('every item of a batch is kept, or none with the place of the wrong one', a
   const { events } = await mill.history.list({ tenantId: 'batches', key: 'B-3' });
   assert.equal(events.length, 0);
 
-  for (const body of [{}, { exception: 1 }, { exceptions: {} }, { exception: {}, exceptions: [] }, []]) {
-    assert.equal((await call('POST', '/exceptions/batches', body)).status, 400, JSON.stringify(body));
+  for (const body of [
+    {},
+    { exception: 1 },
+    { exceptions: {} },
+    { exception: {}, exceptions: [] },
+    [],
+  ]) {
+    assert.equal(
+      (await call('POST', '/exceptions/batches', body)).status,
+      400,
+      JSON.stringify(body),
+    );
   }
 });
 
@@ -149,13 +176,19 @@ test('an approval is given once; the second answer hears that it was decided', a
     eventTypes: ['ApprovalDecided'],
   });
   assert.equal(events.length, 1);
-  assert.equal((await call('GET', `/exceptions/${tenant}/${view.exceptionId}/playbook`)).status, 200);
+  assert.equal(
+    (await call('GET', `/exceptions/${tenant}/${view.exceptionId}/playbook`)).status,
+    200,
+  );
 });
 
-test('what does not exist is not found, and a step that does not wait cannot be completed', async () => {
+test('what does not exist is not found; a step that waits for nobody stays', async () => {
   assert.equal((await call('GET', '/exceptions/northwind/NOPE')).status, 404);
   assert.equal((await call('GET', '/exceptions/northwind/NOPE/events')).status, 404);
-  assert.equal((await call('POST', '/approvals/northwind/NOPE/approve', { user: 'a' })).status, 404);
+  assert.equal(
+    (await call('POST', '/approvals/northwind/NOPE/approve', { user: 'a' })).status,
+    404,
+  );
   const step = '/exceptions/northwind/S-1/playbook/steps/1/complete';
   const refused = await call('POST', step, { actorType: 'human', actorId: 'ada' });
   assert.ok(refused.status === 400 || refused.status === 202, String(refused.status));
@@ -166,5 +199,8 @@ test('counts agree with what was sent, and every tenant is known', async () => {
   assert.ok(['northwind', 'batches', 'lists'].every((tenant) => tenants.includes(tenant)));
   const counts = await app.counts(['lists']);
   assert.equal(counts.total, 23);
-  assert.equal(Object.values(counts.byOutcome).reduce((sum, n) => sum + n, 0), 23);
+  assert.equal(
+    Object.values(counts.byOutcome).reduce((sum, n) => sum + n, 0),
+    23,
+  );
 });

@@ -14,7 +14,7 @@ import {
   listWaiting,
   outcomes,
 } from './projection/queries.ts';
-import { actorTypes, severities, type Severity, type Status, statuses } from './vocabulary.ts';
+import { actorTypes, type Severity, type Status, severities, statuses } from './vocabulary.ts';
 
 /** The part of the server's Route that these routes use. */
 export interface ExceptionRoute {
@@ -173,7 +173,9 @@ function parse<T>(schema: z.ZodType<T>, body: unknown): T {
   const parsed = schema.safeParse(body ?? {});
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
-  throw invalid(`body${issue?.path.map((part) => `.${String(part)}`).join('')}: ${issue?.message}.`);
+  throw invalid(
+    `body${issue?.path.map((part) => `.${String(part)}`).join('')}: ${issue?.message}.`,
+  );
 }
 
 function idOf(params: Readonly<Record<string, string>>): string {

@@ -19,6 +19,7 @@ export * from './events.ts';
 export { compilePacks, defaultPackDirectory, loadPacks, type Packs } from './packs/load.ts';
 export { projection } from './projection/projection.ts';
 export { type ExceptionState, projectException, type Waiting } from './projection.ts';
+export { type SampleFile, sampleFiles } from './sample/sample-files.ts';
 export { type ReadBatch, type ReadOptions, readExceptions } from './sources/read-exceptions.ts';
 export { createStages, type StageDependencies } from './stages/create-stages.ts';
 export type { EventWith, PayloadOf, Stage, StageContext } from './stages/stage.ts';

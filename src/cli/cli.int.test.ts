@@ -1,4 +1,4 @@
-/** Every command, called as a function: what it prints, as JSON and for people, and its exit code. */
+/** Every command, called as a function: what it prints, as JSON and for people; exit codes. */
 import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -25,21 +25,22 @@ interface Ran {
 }
 
 async function run(args: readonly string[], stdin = ''): Promise<Ran> {
-  let out = '';
-  let err = '';
+  const out: string[] = [];
+  const err: string[] = [];
+  const plain = { isTTY: false, columns: 100 };
   const code = await runCli(args, {
     stdin: Readable.from([stdin]),
-    stdout: { write: (text) => void (out += text), isTTY: false, columns: 100 },
-    stderr: { write: (text) => void (err += text), isTTY: false, columns: 100 },
+    stdout: { ...plain, write: (text) => void out.push(text) },
+    stderr: { ...plain, write: (text) => void err.push(text) },
     env: {},
     signal: new AbortController().signal,
   });
   return {
     code,
-    out,
-    err,
+    out: out.join(''),
+    err: err.join(''),
     get json() {
-      return JSON.parse(out);
+      return JSON.parse(out.join(''));
     },
   };
 }
@@ -49,8 +50,22 @@ const on = (command: string, ...more: readonly string[]) =>
   run([...command.split(' '), ...more, '--data', data]);
 
 const records = [
-  { exceptionId: 'E-1', domain: 'finance', exceptionType: 'SETTLEMENT_FAIL', amount: 10, failCode: 'SSI', daysOverdue: 1 },
-  { exceptionId: 'E-2', domain: 'finance', exceptionType: 'SETTLEMENT_FAIL', amount: 20, failCode: 'SSI', daysOverdue: 9 },
+  {
+    exceptionId: 'E-1',
+    domain: 'finance',
+    exceptionType: 'SETTLEMENT_FAIL',
+    amount: 10,
+    failCode: 'SSI',
+    daysOverdue: 1,
+  },
+  {
+    exceptionId: 'E-2',
+    domain: 'finance',
+    exceptionType: 'SETTLEMENT_FAIL',
+    amount: 20,
+    failCode: 'SSI',
+    daysOverdue: 9,
+  },
   { exceptionId: 'E-3', domain: 'no-such-domain', exceptionType: 'SETTLEMENT_FAIL' },
 ];
 const lines = [...records.map((record) => JSON.stringify(record)), '{"half": '];
@@ -60,7 +75,10 @@ test('wrong usage ends with 2 and says what to type', async () => {
     assert.equal((await run(args)).code, 2, args.join(' '));
   }
   const { err } = await run(['strat']);
-  assert.match(err, /unknown command 'strat'[\s\S]*Did you mean start[\s\S]*USAGE[\s\S]*fix[\s\S]*next/);
+  assert.match(
+    err,
+    /unknown command 'strat'[\s\S]*Did you mean start[\s\S]*USAGE[\s\S]*fix[\s\S]*next/,
+  );
   const { json, code } = await run(['mode', 'Fast', '--json']);
   assert.equal(code, 2);
   assert.equal(json.error.code, 'USAGE');
@@ -74,6 +92,9 @@ test('start --once works through the sample and ends', async () => {
   assert.equal(code, 0);
   assert.equal(json.url, null);
   assert.equal(json.pipeline.complete, true);
+  assert.ok(json.ingest.exceptions > 200 && json.ingest.rejected > 0);
+  assert.ok(json.ingest.informational > 0);
+  assert.ok(json.statistics.deadLetters.length > 0);
   const { total, byStage } = json.statistics.app;
   assert.equal(total, json.ingest.exceptions - json.ingest.duplicates);
   assert.equal(
@@ -117,7 +138,10 @@ test('exceptions are listed and shown with their timeline', async () => {
   const { json } = await on('exceptions list --json');
   assert.equal(json.total, 4); // of both tenants
   const one = await on('exceptions list --json --tenant northwind --severity CRITICAL');
-  assert.deepEqual(one.json.items.map((item: { exceptionId: string }) => item.exceptionId), ['E-2']);
+  assert.deepEqual(
+    one.json.items.map((item: { exceptionId: string }) => item.exceptionId),
+    ['E-2'],
+  );
   const shown = await on('exceptions show E-1 --json');
   assert.equal(shown.json.exception.exceptionId, 'E-1');
   assert.equal(shown.json.events[0].eventType, 'ExceptionIngested');
@@ -134,7 +158,10 @@ test('events are listed, shown and drawn as a tree', async () => {
   assert.equal(first.eventType, 'ExceptionIngested');
   assert.equal((await on(`events show ${second.eventId} --json`)).json.causationId, first.eventId);
   assert.match((await on(`events show ${second.eventId}`)).out, /payload/);
-  assert.match((await on(`events tree ${second.eventId}`)).out, /○ ExceptionIngested[\s\S]*● Exception/);
+  assert.match(
+    (await on(`events tree ${second.eventId}`)).out,
+    /○ ExceptionIngested[\s\S]*● Exception/,
+  );
   assert.ok((await on(`events tree ${second.eventId} --json`)).json.items.length > 5);
   assert.match((await on('events list --type FeedbackCaptured')).out, /FeedbackCaptured/);
 });
@@ -143,7 +170,10 @@ test('dead letters are looked at, edited, retried, skipped and discarded', async
   const { json } = await on('dead-letters list --json');
   const [letter] = json.items;
   assert.equal(letter.exceptionId, 'E-3');
-  assert.match((await on('dead-letters list')).out, /no-such-domain[\s\S]*dead-letters show intake/);
+  assert.match(
+    (await on('dead-letters list')).out,
+    /no-such-domain[\s\S]*dead-letters show intake/,
+  );
   const ref = [letter.group, letter.eventId, '--tenant', 'northwind'];
   assert.match((await on('dead-letters show', ...ref)).out, /payload/);
   assert.equal((await on('dead-letters show --json', ...ref)).json.status, 'pending');
@@ -155,7 +185,10 @@ test('dead letters are looked at, edited, retried, skipped and discarded', async
   const wrong = await on('dead-letters edit --payload {"x":1}', ...ref);
   assert.equal(wrong.code, 1);
   assert.match(wrong.err, /EVENT_INVALID/);
-  const payload = JSON.stringify({ ...letter.payload, rawPayload: { ...records[0], exceptionId: 'E-3' } });
+  const payload = JSON.stringify({
+    ...letter.payload,
+    rawPayload: { ...records[0], exceptionId: 'E-3' },
+  });
   const { domain: _, ...rest } = JSON.parse(payload);
   const file = join(root, 'payload.json');
   await writeFile(file, JSON.stringify({ ...rest, domain: 'finance' }));
@@ -168,8 +201,29 @@ test('dead letters are looked at, edited, retried, skipped and discarded', async
   assert.equal(late.code, 1);
   assert.match(late.err, /DEAD_LETTER_STATE/);
   for (const verb of ['retry', 'retry-key', 'discard']) {
-    assert.equal((await on(`dead-letters ${verb} --json`, ...ref)).json.error.code, 'DEAD_LETTER_STATE');
+    assert.equal(
+      (await on(`dead-letters ${verb} --json`, ...ref)).json.error.code,
+      'DEAD_LETTER_STATE',
+    );
   }
+});
+
+test('skip lets the rest go on, discard gives it up, bulk does it to all alike', async () => {
+  const bad = ['X-1', 'X-2', 'X-3', 'X-4'].map((exceptionId) => ({
+    exceptionId,
+    domain: 'nowhere',
+  }));
+  const input = bad.map((record) => JSON.stringify(record)).join('\n');
+  await run(['ingest', '-', '--tenant', 'acme', '--json', '--data', data], input);
+  const { json } = await on('dead-letters list --json --tenant acme');
+  assert.equal(json.items.length, 4);
+  const ref = (i: number) => [json.items[i].group, json.items[i].eventId, '--tenant', 'acme'];
+  assert.equal((await on('dead-letters skip --json', ...ref(0))).json.status, 'skipped');
+  assert.match((await on('dead-letters discard', ...ref(1))).out, /is discarded/);
+  const alike = ['--tenant', 'acme', '--fingerprint', json.items[2].fingerprint];
+  assert.match((await on('dead-letters bulk discard', ...alike)).out, /2 of 2 changed/);
+  assert.match((await on('dead-letters list --status pending')).out, /There are no dead letters/);
+  assert.equal((await on('dead-letters bulk forget', ...alike)).code, 2);
 });
 
 test('health and mode answer without a server; changing the mode needs one', async () => {

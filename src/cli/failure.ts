@@ -29,7 +29,13 @@ export function reportFailure(error: unknown, io: Io, json: boolean): number {
   const next = command && commandText(io, command);
   const causes = causesOf(error);
   if (json) {
-    const body = { code, message, fix, ...(causes.length > 0 && { causes }), ...(next && { next }) };
+    const body = {
+      code,
+      message,
+      fix,
+      ...(causes.length > 0 && { causes }),
+      ...(next && { next }),
+    };
     line(io.stdout, JSON.stringify({ error: body }, null, 2));
   } else {
     const { stderr } = io;

@@ -1,4 +1,4 @@
-/** The command to type next, as this user would type it: by npm in a checkout, with the same place. */
+/** The command to type next, as this user would type it: by npm in a checkout, same place. */
 import pc from 'picocolors';
 import type { Io } from './io.ts';
 

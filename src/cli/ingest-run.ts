@@ -3,9 +3,10 @@
  * progress bar and every rejected line told with its reason. Shared by `ingest` and `start`.
  */
 import { stat } from 'node:fs/promises';
-import { amount, type Progress, startProgress } from './progress.ts';
+import { MillraceError } from '../core/errors.ts';
+import type { Io } from './io.ts';
 import type { Api, ExceptionApplication, Platform } from './platform.ts';
-import { type Io } from './io.ts';
+import { amount, type Progress, startProgress } from './progress.ts';
 
 export type ReadExceptions = ExceptionApplication['read'];
 type Batch = ReturnType<ReadExceptions> extends AsyncIterable<infer B> ? B : never;
@@ -13,7 +14,10 @@ type SourceRecord = Batch['records'][number];
 export type SourceInput = NonNullable<SourceRecord['input']>;
 
 /** Takes records in; answers with how many were there already. */
-export type Sink = (tenant: string, inputs: readonly SourceInput[]) => Promise<{ duplicates: number }>;
+export type Sink = (
+  tenant: string,
+  inputs: readonly SourceInput[],
+) => Promise<{ duplicates: number }>;
 
 export interface IngestFile {
   /** A path, or `-` for standard input. */
@@ -134,8 +138,8 @@ async function ingestFile(file: IngestFile, run: FileRun): Promise<boolean> {
       const taken = records.slice(0, left);
       left -= taken.length;
       if (underWay.length >= batchesUnderWayMax) await underWay.shift();
-      const sent = send(taken, sink, file.tenant).then((duplicates) => {
-        count(taken, duplicates, run, progress);
+      const sent = send(taken, sink, file.tenant).then((result) => {
+        count(taken, result, run, progress);
         progress.update(bytesRead, noteOf(report));
       });
       // Awaited above or below; until then its failure must not count as unhandled.
@@ -150,19 +154,51 @@ async function ingestFile(file: IngestFile, run: FileRun): Promise<boolean> {
   }
 }
 
-async function send(records: readonly SourceRecord[], sink: Sink, tenant: string) {
-  const inputs = records.flatMap(({ input }) => input ?? []);
-  return inputs.length === 0 ? 0 : (await sink(tenant, inputs)).duplicates;
+interface Sent {
+  readonly duplicates: number;
+  /** Records that were read and then refused where they were to be stored, with the reason. */
+  readonly refused: ReadonlyMap<SourceRecord, string>;
+}
+
+const recordFaults = new Set([
+  'EVENT_INVALID',
+  'EVENT_TOO_LARGE',
+  'PAYLOAD_NOT_JSON',
+  'REQUEST_INVALID',
+]);
+
+/** One bad record must not take its batch with it: halves are tried until it stands alone. */
+async function send(records: readonly SourceRecord[], sink: Sink, tenant: string): Promise<Sent> {
+  const taken = records.filter(({ input }) => input !== undefined);
+  const [only] = taken;
+  if (only === undefined) return { duplicates: 0, refused: new Map() };
+  try {
+    const inputs = taken.flatMap(({ input }) => input ?? []);
+    return { ...(await sink(tenant, inputs)), refused: new Map() };
+  } catch (error) {
+    if (!(error instanceof MillraceError) || !recordFaults.has(error.code)) throw error;
+    if (taken.length === 1) return { duplicates: 0, refused: new Map([[only, error.message]]) };
+    const middle = Math.ceil(taken.length / 2);
+    const first = await send(taken.slice(0, middle), sink, tenant);
+    const second = await send(taken.slice(middle), sink, tenant);
+    return {
+      duplicates: first.duplicates + second.duplicates,
+      refused: new Map([...first.refused, ...second.refused]),
+    };
+  }
 }
 
 function count(
   records: readonly SourceRecord[],
-  duplicates: number,
+  { duplicates, refused }: Sent,
   { report, rejections }: FileRun,
   progress: Progress,
 ): void {
   report.duplicates += duplicates;
-  for (const { line, outcome, reason = 'it cannot be read' } of records) {
+  for (const record of records) {
+    const { line } = record;
+    const reason = refused.get(record) ?? record.reason ?? 'it cannot be read';
+    const outcome = refused.has(record) ? 'rejected' : record.outcome;
     report.records += 1;
     if (outcome === 'exception') report.exceptions += 1;
     else if (outcome === 'informational') report.informational += 1;

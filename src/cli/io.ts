@@ -20,12 +20,17 @@ export interface Io {
   readonly signal: AbortSignal;
 }
 
-/** The process' own. The first signal asks to stop, the second ends at once. */
+/** Under `npm start` one Ctrl-C arrives twice: from the terminal, and passed on by npm. */
+const sameSignalMs = 1_000;
+
+/** The process' own. The first signal asks to stop, another one later ends at once. */
 export function processIo(): Io {
   const stop = new AbortController();
+  let stoppedAt = 0;
   for (const name of ['SIGINT', 'SIGTERM'] as const) {
     process.on(name, () => {
-      if (stop.signal.aborted) process.exit(130);
+      if (!stop.signal.aborted) stoppedAt = performance.now();
+      else if (performance.now() - stoppedAt > sameSignalMs) process.exit(130);
       stop.abort();
     });
   }

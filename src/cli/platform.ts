@@ -116,7 +116,11 @@ export async function openApi(place: Place): Promise<Api> {
   if (running !== null) return apiOver(dispatchTo(running.url), running.url, async () => {});
   try {
     const platform = await openPlatform(place, { work: false });
-    return apiOver((request) => platform.server.dispatch(request), null, () => platform.close());
+    return apiOver(
+      (request) => platform.server.dispatch(request),
+      null,
+      () => platform.close(),
+    );
   } catch (error) {
     if (!isBusy(error)) throw error;
     // It may have started this moment, and write its address in the next.
@@ -205,6 +209,7 @@ function isErrorBody(body: unknown): body is ErrorAnswer {
 }
 
 function errorOf({ code, message, fix }: ErrorAnswer['error']): Error {
-  if (Object.hasOwn(errorCodes, code)) return new MillraceError(code as ErrorCode, message, { fix });
+  if (Object.hasOwn(errorCodes, code))
+    return new MillraceError(code as ErrorCode, message, { fix });
   return Object.assign(new Error(message), { code });
 }

@@ -1,8 +1,8 @@
 /**
- * The command line as a function: arguments and streams in, exit code out. Each command is a file in
- * commands/ that adds itself; errors of all of them are reported in one place.
+ * The command line as a function: arguments and streams in, exit code out. Each command is a file
+ * in commands/ that adds itself; errors of all of them are reported in one place.
  */
-import { Command, CommanderError, Option } from 'commander';
+import { Command, CommanderError } from 'commander';
 import { addDeadLetters } from './commands/dead-letters.ts';
 import { addEvents } from './commands/events.ts';
 import { addExceptions } from './commands/exceptions.ts';
@@ -11,15 +11,8 @@ import { addIngest } from './commands/ingest.ts';
 import { addMode } from './commands/mode.ts';
 import { addStart } from './commands/start.ts';
 import { exitCodes, reportFailure, usage } from './failure.ts';
-import { dataDefault } from './hint.ts';
 import type { Io } from './io.ts';
-import type { Place } from './platform.ts';
-
-export interface Cli {
-  readonly io: Io;
-  /** What a command wants as exit code when it did not fail. */
-  exitCode: number;
-}
+import type { Cli } from './options.ts';
 
 export async function runCli(args: readonly string[], io: Io): Promise<number> {
   const cli: Cli = { io, exitCode: exitCodes.ok };
@@ -60,36 +53,4 @@ export async function runCli(args: readonly string[], io: Io): Promise<number> {
     }
     return reportFailure(error, io, json);
   }
-}
-
-export interface PlaceFlags {
-  readonly url?: string;
-  readonly data: string;
-}
-
-/** The options by which every command finds its database. */
-export function withPlace(command: Command): Command {
-  return command
-    .addOption(
-      new Option('--url <url>', 'a Postgres server of your own').env('MILLRACE_URL').conflicts('data'),
-    )
-    .addOption(
-      new Option('--data <directory>', 'directory of the embedded Postgres')
-        .env('MILLRACE_DATA')
-        .default(dataDefault),
-    )
-    .option('--json', 'print one JSON document');
-}
-
-export function placeOf({ url, data }: PlaceFlags): Place {
-  return { url, data };
-}
-
-/** For options that take a number. */
-export function integer(least: number, most: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (/^\d+$/.test(text) && value >= least && value <= most) return value;
-    throw usage(`'${text}' is not a whole number from ${least} to ${most}.`);
-  };
 }

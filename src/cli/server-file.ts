@@ -41,7 +41,9 @@ export async function findServer(data: string): Promise<ServerAddress | null> {
   const address = await readServerFile(data);
   if (address === null) return null;
   try {
-    const response = await fetch(`${address.url}/health`, { signal: AbortSignal.timeout(answerMs) });
+    const response = await fetch(`${address.url}/health`, {
+      signal: AbortSignal.timeout(answerMs),
+    });
     const health = (await response.json()) as { workerId?: string };
     return health.workerId === address.workerId ? address : null;
   } catch {

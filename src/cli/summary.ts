@@ -1,11 +1,11 @@
 /**
- * The summary that a person reads after an ingestion: what came in, what became of it, how fast, and
- * what needs a look, each with its reason. Made from the report that /ops/statistics gives.
+ * The summary that a person reads after an ingestion: what came in, what became of it, how fast,
+ * and what needs a look, each with its reason. Made from the report that /ops/statistics gives.
  */
 import pc from 'picocolors';
 import type { StatisticsReport } from '../http/statistics.ts';
-import type { IngestReport } from './ingest-run.ts';
 import { type HintPlace, hint, quote } from './hint.ts';
+import type { IngestReport } from './ingest-run.ts';
 import { type Io, line, type Output } from './io.ts';
 import type { Drained } from './pipeline.ts';
 import { amount, duration } from './progress.ts';
@@ -57,7 +57,10 @@ function printIngest(output: Output, ingest: IngestReport): void {
     ),
   );
   const byReason = new Map<string, number>();
-  for (const { reason } of ingest.rejections) byReason.set(reason, (byReason.get(reason) ?? 0) + 1);
+  for (const { reason } of ingest.rejections) {
+    const [kind = reason] = reason.split(': "'); // the excerpt of the line is behind it
+    byReason.set(kind, (byReason.get(kind) ?? 0) + 1);
+  }
   for (const [reason, count] of [...byReason].sort((a, b) => b[1] - a[1]).slice(0, 10)) {
     line(output, `  ${pc.yellow('rejected')} ${count} × ${reason}`);
   }
@@ -79,7 +82,10 @@ function sideBySide(columns: readonly Column[]): string {
       return entry === undefined ? [' ', ' '] : [entry[0], entry[1].toLocaleString('en-US')];
     }),
   );
-  return table(columns.flatMap(([name]) => [name, '']), rows);
+  return table(
+    columns.flatMap(([name]) => [name, '']),
+    rows,
+  );
 }
 
 function printWork(output: Output, statistics: StatisticsReport, pipeline: Drained | null): void {
@@ -91,7 +97,8 @@ function printWork(output: Output, statistics: StatisticsReport, pipeline: Drain
     line(
       output,
       `  ${amount(handled, 'deliveries')} to ${groups.length} groups, ` +
-        `${amount(failed, 'failed')}, in ${amount(settlements, 'commits')}`,
+        `${amount(settlements, 'commits')}, ` +
+        `${amount(failed, 'failed calls')} (tried again, or dead letters below)`,
     );
   }
   if (pipeline === null) return;
@@ -107,7 +114,8 @@ function printWork(output: Output, statistics: StatisticsReport, pipeline: Drain
   if (pipeline.retriesWaiting > 0) {
     line(output, `  ${pc.yellow(`${pipeline.retriesWaiting} retries`)} wait for a later time`);
   }
-  if (!pipeline.complete) line(output, `  ${pc.yellow('interrupted')}: the rest goes on at the next start`);
+  if (!pipeline.complete)
+    line(output, `  ${pc.yellow('interrupted')}: the rest goes on at the next start`);
 }
 
 /** Answers with one of them, as arguments of a command. */

@@ -5,12 +5,18 @@ import pc from 'picocolors';
 export type Cell = string | number | boolean | null | undefined;
 
 /** Rows under a header, as wide as they need; cells longer than `cellMax` are cut. */
-export function table(head: readonly string[], rows: readonly (readonly Cell[])[], cellMax = 60): string {
+export function table(
+  head: readonly string[],
+  rows: readonly (readonly Cell[])[],
+  cellMax = 60,
+): string {
   const made = new Table({
     head: head.map((title) => pc.bold(title)),
     chars: { mid: '', 'left-mid': '', 'mid-mid': '', 'right-mid': '' },
     style: { head: [], border: pc.isColorSupported ? ['grey'] : [], compact: true },
-    colAligns: head.map((_, i) => (rows.every((row) => typeof row[i] === 'number') ? 'right' : 'left')),
+    colAligns: head.map((_, i) =>
+      rows.every((row) => typeof row[i] === 'number') ? 'right' : 'left',
+    ),
   });
   for (const row of rows) made.push(row.map((cell) => show(cell, cellMax)));
   return made.toString();
@@ -20,7 +26,7 @@ function show(cell: Cell, cellMax: number): string {
   if (cell === null || cell === undefined || cell === '') return pc.dim('–');
   if (typeof cell === 'number') return cell.toLocaleString('en-US');
   // Control characters of stored data must not steer the terminal.
-  const text = String(cell).replace(/[\u0000-\u001f\u007f-\u009f]/g, ' ');
+  const text = String(cell).replace(/\p{Cc}/gu, ' ');
   return text.length > cellMax ? `${text.slice(0, cellMax - 1)}…` : text;
 }
 

@@ -151,7 +151,11 @@ export class Streams {
   /** Where the streams of a group in this process stand, by partition. */
   positionsOf(group: string): ReadonlyMap<number, number> {
     const positions = new Map<number, number>();
-    for (const { stream, group: { name }, partition } of this.#running.values()) {
+    for (const {
+      stream,
+      group: { name },
+      partition,
+    } of this.#running.values()) {
       if (name === group) positions.set(partition, stream.position);
     }
     return positions;

@@ -6,16 +6,8 @@ import { MillraceError } from '../core/errors.ts';
 import { isUuid } from '../core/ids.ts';
 import type { Millrace } from '../millrace.ts';
 import type { DeadLetterFilter, DeadLetterRef } from '../ports/failures.ts';
-import {
-  choiceOf,
-  flagOf,
-  integerOf,
-  membersOf,
-  numberOf,
-  textOf,
-  uuidOf,
-} from './parameters.ts';
-import { requestInvalid, type Route, type RouteRequest } from './route.ts';
+import { choiceOf, flagOf, integerOf, membersOf, numberOf, textOf, uuidOf } from './parameters.ts';
+import { type Route, type RouteRequest, requestInvalid } from './route.ts';
 
 const statuses = ['pending', 'retrying', 'discarded', 'skipped', 'succeeded'] as const;
 const bulkVerbs = ['retry', 'skip', 'discard'] as const;
@@ -24,7 +16,10 @@ const pageDefault = 100;
 export function deadLetterRoutes({ deadLetters }: Millrace): readonly Route[] {
   const one = '/ops/dlq/:group/:eventId';
   /** A verb on one letter. */
-  const verb = (name: string, act: (ref: DeadLetterRef, request: RouteRequest) => unknown): Route => ({
+  const verb = (
+    name: string,
+    act: (ref: DeadLetterRef, request: RouteRequest) => unknown,
+  ): Route => ({
     method: 'POST',
     path: `${one}/${name}`,
     async handle(request) {
@@ -46,7 +41,8 @@ export function deadLetterRoutes({ deadLetters }: Millrace): readonly Route[] {
         const found = await deadLetters.list({ ...filter, limit: limit + 1 });
         const items = found.slice(0, limit);
         const last = items.at(-1);
-        const next = found.length > limit && last ? `${last.failedAt}~${last.eventId}~${last.group}` : null;
+        const next =
+          found.length > limit && last ? `${last.failedAt}~${last.eventId}~${last.group}` : null;
         return { body: { items, next } };
       },
     },
@@ -128,7 +124,8 @@ function bulkOf({ tenantId, body, signal }: RouteRequest) {
   const ratePerSecond = numberOf(members, 'ratePerSecond', [1, 10_000]);
   const limit = numberOf(members, 'limit', [1, 100_000]);
   const verb = choiceOf(members.verb, 'verb', bulkVerbs);
-  if (verb === undefined) throw requestInvalid(`verb is missing; it can be ${bulkVerbs.join(', ')}.`);
+  if (verb === undefined)
+    throw requestInvalid(`verb is missing; it can be ${bulkVerbs.join(', ')}.`);
   return {
     tenantId,
     fingerprint: textOf(members, 'fingerprint'),

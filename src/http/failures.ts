@@ -50,7 +50,8 @@ export function failureOf(error: unknown): Failure {
       return { status, body, expected: status < 500, ...(wait && { retryAfter: 1 }) };
     }
   }
-  const found = ofLibrary(error as { code?: unknown; statusCode?: unknown; message?: unknown });
+  // Anything can be thrown, null too.
+  const found = ofLibrary((error ?? {}) as { code?: unknown; statusCode?: unknown });
   if (found !== null) return found;
   return failure(500, 'INTERNAL', 'Something failed inside the server.', {
     fix: 'Look into the log of the server; the request itself may be right.',
@@ -59,7 +60,7 @@ export function failureOf(error: unknown): Failure {
 }
 
 /** What the HTTP library refuses before a route is reached. */
-function ofLibrary(error: { code?: unknown; statusCode?: unknown; message?: unknown }) {
+function ofLibrary(error: { code?: unknown; statusCode?: unknown }) {
   switch (error.code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
       return failure(413, 'REQUEST_INVALID', 'The body is larger than 1 MiB.', {

@@ -1,6 +1,6 @@
 /**
  * How the process is doing. `live`: it answers at all, restart it when not. `ready`: send it work.
- * `/health` says everything; it is 503 only when down, so that a degraded process keeps its traffic.
+ * `/health` says everything; it is 503 only when down: a degraded process keeps its traffic.
  */
 import type { Millrace } from '../millrace.ts';
 import type { Route } from './route.ts';

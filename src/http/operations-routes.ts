@@ -2,7 +2,7 @@
 import type { Millrace } from '../millrace.ts';
 import { type DeploymentMode, deploymentModes } from '../runtime/heads.ts';
 import { choiceOf, membersOf } from './parameters.ts';
-import { requestInvalid, type Route } from './route.ts';
+import { type Route, requestInvalid } from './route.ts';
 import type { Statistics } from './statistics.ts';
 
 export interface OperationsOptions {
@@ -39,7 +39,8 @@ export function operationsRoutes({ mill, statistics }: OperationsOptions): reado
       async handle({ body }) {
         const given = membersOf(body, ['mode']).mode;
         const mode = choiceOf<DeploymentMode>(given, 'mode', deploymentModes);
-        if (mode === undefined) throw requestInvalid(`mode is missing; it can be ${deploymentModes.join(', ')}.`);
+        if (mode === undefined)
+          throw requestInvalid(`mode is missing; it can be ${deploymentModes.join(', ')}.`);
         await mill.switchMode(mode);
         return { body: { mode: mill.mode } };
       },

@@ -56,7 +56,10 @@ export function uuidOf(params: Texts, name: string): string {
 export function membersOf(body: JsonValue | undefined, allowed: readonly string[]): Members {
   if (body === undefined) return {};
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
-    throw requestInvalid('The body is not a JSON object.', `Send an object with ${allowed.join(', ')}.`);
+    throw requestInvalid(
+      'The body is not a JSON object.',
+      `Send an object with ${allowed.join(', ')}.`,
+    );
   }
   const unknown = Object.keys(body).find((name) => !allowed.includes(name));
   if (unknown === undefined) return body as Members;

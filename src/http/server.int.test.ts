@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { connect as connectSocket } from 'node:net';
-import { test, type TestContext } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { freshDatabase } from '../../test/support/database.ts';
 import { eventually } from '../../test/support/eventually.ts';
 import { names, openMill } from '../../test/support/mill.ts';
 import { permanentFailure } from '../core/errors.ts';
 import { deadLetterRoutes } from './dead-letter-routes.ts';
-import type { ErrorBody } from './failures.ts';
 import { eventRoutes } from './event-routes.ts';
+import type { ErrorBody } from './failures.ts';
 import { healthRoutes } from './health-routes.ts';
 import { operationsRoutes } from './operations-routes.ts';
 import type { Route } from './route.ts';
@@ -133,7 +133,10 @@ test('a dead letter is listed, grouped, edited and handled again', async (t) => 
   });
   assert.deepEqual([dry.body.matched, dry.body.changed], [1, 0]);
 
-  assert.equal(codeOf(await post(`${path}/edit-and-retry`, { payload: { n: 'x' } })), 'EVENT_INVALID');
+  assert.equal(
+    codeOf(await post(`${path}/edit-and-retry`, { payload: { n: 'x' } })),
+    'EVENT_INVALID',
+  );
   const edited = await post(`${path}/edit-and-retry`, { payload: { n: 1 } });
   assert.equal(edited.status, 200);
   await eventually('both events', () => handled.length === 2);
@@ -220,7 +223,10 @@ test('only this machine is answered, and what is not HTTP gets JSON too', async 
   const fromPage = await fetch(`${url}/health/live`, { headers: { origin: 'https://evil.test' } });
   assert.equal(fromPage.status, 403);
   const port = Number(new URL(url).port);
-  assert.match(await raw(port, 'GET /health/live HTTP/1.1\r\nhost: evil.test\r\n\r\n'), /^HTTP\/1.1 403/);
+  assert.match(
+    await raw(port, 'GET /health/live HTTP/1.1\r\nhost: evil.test\r\n\r\n'),
+    /^HTTP\/1.1 403/,
+  );
   const garbage = await raw(port, 'not http at all\r\n\r\n');
   assert.match(garbage, /^HTTP\/1.1 400/);
   assert.match(garbage, /"code":"REQUEST_INVALID"/);

@@ -11,7 +11,7 @@ import { MillraceError } from '../core/errors.ts';
 import { checkTenantId } from '../core/event-fields.ts';
 import { parseJson } from '../core/json.ts';
 import { type Failure, failure, failureOf } from './failures.ts';
-import { requestInvalid, type Route, type RouteRequest } from './route.ts';
+import { type Route, type RouteRequest, requestInvalid } from './route.ts';
 
 export interface HttpServerOptions {
   readonly routes: readonly Route[];
@@ -101,18 +101,22 @@ function checkLoopback(host: string): void {
 function readJson(app: FastifyInstance): void {
   const utf8 = new TextDecoder('utf-8', { fatal: true });
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (_: unknown, bytes: Buffer) => {
-    if (bytes.length === 0) return undefined;
-    let text: string;
-    try {
-      text = utf8.decode(bytes);
-    } catch {
-      throw new MillraceError('PAYLOAD_NOT_JSON', 'The body is not UTF-8.', {
-        fix: 'Encode the body as UTF-8.',
-      });
-    }
-    return parseJson(text, { root: 'body', keysMax: bodyKeysMax });
-  });
+  app.addContentTypeParser(
+    'application/json',
+    { parseAs: 'buffer' },
+    async (_: unknown, bytes: Buffer) => {
+      if (bytes.length === 0) return undefined;
+      let text: string;
+      try {
+        text = utf8.decode(bytes);
+      } catch {
+        throw new MillraceError('PAYLOAD_NOT_JSON', 'The body is not UTF-8.', {
+          fix: 'Encode the body as UTF-8.',
+        });
+      }
+      return parseJson(text, { root: 'body', keysMax: bodyKeysMax });
+    },
+  );
 }
 
 function addRoute(app: FastifyInstance, route: Route, stopping: AbortSignal): void {
@@ -193,10 +197,11 @@ function unknownRoute(request: FastifyRequest, routes: readonly Route[]): Failur
   const shown = path.length > 200 ? `${path.slice(0, 200)}…` : path;
   const area = `/${path.split('/')[1]}`;
   const near = routes.filter((route) => route.path.startsWith(area)).slice(0, 5);
+  const alike = near.map(({ method, path: at }) => `${method} ${at}`).join(', ');
   const fix =
     near.length === 0
       ? 'GET /health shows that the server lives; the README lists the routes.'
-      : `Routes that begin alike: ${near.map(({ method, path: at }) => `${method} ${at}`).join(', ')}.`;
+      : `Routes that begin alike: ${alike}.`;
   return failure(404, 'NOT_FOUND', `There is no route ${request.method} ${shown}.`, { fix });
 }
 
@@ -214,7 +219,11 @@ function sendJson(reply: FastifyReply, body: unknown): FastifyReply {
 }
 
 /** Not even HTTP: answered on the bare socket, as there is no request to answer to. */
-function refuseSocket(socket: { writable: boolean; end(text: string): unknown; destroy(): unknown }) {
+function refuseSocket(socket: {
+  writable: boolean;
+  end(text: string): unknown;
+  destroy(): unknown;
+}) {
   if (!socket.writable) return socket.destroy();
   const { body } = failureOf({ statusCode: 400 });
   const text = JSON.stringify(body);

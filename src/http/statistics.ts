@@ -3,8 +3,9 @@
  * reasons, and a section of the app's own. `/ops/statistics` and the summary of the command line
  * show the same report.
  */
-import type { FingerprintCount } from '../ports/failures.ts';
+
 import type { Millrace } from '../millrace.ts';
+import type { FingerprintCount } from '../ports/failures.ts';
 
 export interface StatisticsReport {
   readonly startedAt: string;

@@ -3,6 +3,7 @@
  * partitions. A worker holds at most ceil(partitions / workers); it hands back what is too much and
  * takes what is free or was left by a worker that stopped answering. Every taking raises the epoch.
  */
+import { MillraceError } from '../core/errors.ts';
 import type { Lease, LiveWorker, StreamStore } from '../ports/streams.ts';
 import { Bell } from './bell.ts';
 
@@ -29,7 +30,8 @@ export interface MembershipOptions {
   onError(error: unknown): void;
 }
 
-const laneKey = (lease: { group: string; partition: number }) => `${lease.group}/${lease.partition}`;
+const laneKey = (lease: { group: string; partition: number }) =>
+  `${lease.group}/${lease.partition}`;
 
 export class Membership {
   readonly #options: MembershipOptions;
@@ -95,10 +97,10 @@ export class Membership {
     let announced = false;
     while (!this.#stopping) {
       try {
-        await this.#beat();
+        await within(timeToLiveMs, this.#beat());
         if (!announced) this.#options.announce();
         announced = true;
-        if (!this.#closing) await this.#balance();
+        if (!this.#closing) await within(timeToLiveMs, this.#balance());
       } catch (error) {
         this.#options.onError(error);
       }
@@ -116,7 +118,9 @@ export class Membership {
     const { streams, workerId, groups, timeToLiveMs } = this.#options;
     const before = performance.now();
     const known = new Set(this.workers.map((worker) => worker.workerId));
-    this.workers = await streams.heartbeat({ workerId, groups: groups() }, timeToLiveMs);
+    const workers = await streams.heartbeat({ workerId, groups: groups() }, timeToLiveMs);
+    if (before < this.#beatAt) return; // answered after a later one
+    this.workers = workers;
     this.#beatAt = before;
     this.alive = true;
     if (this.workers.some((worker) => !known.has(worker.workerId))) this.#options.onJoined();
@@ -147,8 +151,9 @@ export class Membership {
         this.#options.onTakenOver(lease);
       }
     }
-    const surplus = mine.filter((lease) => !this.#leaving.has(laneKey(lease))).length - share;
-    for (const lease of mine.slice(0, Math.max(0, surplus))) this.#handBack(lease);
+    const staying = mine.filter((lease) => !this.#leaving.has(laneKey(lease)));
+    const surplus = Math.max(0, staying.length - share);
+    for (const lease of staying.slice(0, surplus)) this.#handBack(lease);
     let room = share - mine.length;
     for (let partition = 0; partition < partitions; partition += 1) {
       const seen = byPartition.get(partition);
@@ -183,5 +188,19 @@ export class Membership {
         this.#held.delete(key);
         this.#options.announce();
       });
+  }
+}
+
+/** A store that does not answer at all must not keep us from noticing that our time is over. */
+async function within(limitMs: number, work: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const error = new MillraceError('STORE_UNAVAILABLE', `No answer for ${limitMs} ms.`);
+    timer = setTimeout(() => reject(error), limitMs);
+  });
+  try {
+    await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }

@@ -14,7 +14,7 @@ import { createExpressionCompiler, type ExpressionResult } from './expression.ts
 import type { AttributeType, DomainPack, Guardrails, PolicyPack } from './schema.ts';
 import type { PackSource, Path } from './source.ts';
 import { suggest } from './suggest.ts';
-import { compileWildcard, compileWildcards } from './wildcard.ts';
+import { compileWildcard } from './wildcard.ts';
 
 type Compiler = (text: string) => ExpressionResult;
 

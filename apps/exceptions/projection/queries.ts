@@ -1,9 +1,9 @@
 /**
- * Questions to the table of exceptions, each in a transaction that sees one tenant. Pages are by key
- * (`after` of the page before), so that none is missed or doubled while new ones come in.
+ * Questions to the table of exceptions, each in a transaction that sees one tenant. Pages are by
+ * key (`after` of the page before), so that none is missed or doubled while new ones come in.
  */
 import { readFile } from 'node:fs/promises';
-import { MillraceError, type Millrace, type Store } from 'millrace';
+import { type Millrace, MillraceError, type Store } from 'millrace';
 import type { Severity, Status } from '../vocabulary.ts';
 import { type ExceptionRecord, type TableRow, toRecord } from './record.ts';
 
@@ -230,7 +230,10 @@ function toView(tenantId: string, row: TableRow): ExceptionView {
 
 function checkLimit(limit = pageDefault): number {
   if (Number.isInteger(limit) && limit >= 1 && limit <= pageMax) return limit;
-  throw new MillraceError('REQUEST_INVALID', `limit is ${limit}, not a number from 1 to ${pageMax}.`);
+  throw new MillraceError(
+    'REQUEST_INVALID',
+    `limit is ${limit}, not a number from 1 to ${pageMax}.`,
+  );
 }
 
 function checkTime(value: string | undefined, name: string): string | undefined {

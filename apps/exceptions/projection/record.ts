@@ -99,7 +99,9 @@ export function foldRecord(
     lastOffset = event.offset;
   }
   if (state === null || lastOffset === before?.lastOffset) return before;
-  return { ...state, events: count, lastOffset, deadLetterGroup, lastError };
+  // The key decides about the order and so about the row, whatever id a payload tells.
+  const exceptionId = events[0]?.key ?? state.exceptionId;
+  return { ...state, exceptionId, events: count, lastOffset, deadLetterGroup, lastError };
 }
 
 const unknown = {

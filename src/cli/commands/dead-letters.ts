@@ -3,13 +3,13 @@ import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import pc from 'picocolors';
 import { parseJson } from '../../core/json.ts';
-import type { DeadLetter } from '../../ports/failures.ts';
 import type { BulkResult } from '../../events/dead-letters.ts';
+import type { DeadLetter } from '../../ports/failures.ts';
 import { usage } from '../failure.ts';
 import { hint, quote } from '../hint.ts';
 import { line, printJson } from '../io.ts';
+import { type Cli, integer, type PlaceFlags, placeOf, withPlace } from '../options.ts';
 import { type Api, openApi } from '../platform.ts';
-import { type Cli, integer, type PlaceFlags, placeOf, withPlace } from '../program.ts';
 import { fields, table } from '../table.ts';
 import { tenantsOf } from '../tenants.ts';
 
@@ -55,8 +55,8 @@ export function addDeadLetters(program: Command, cli: Cli): void {
       .argument('<group>')
       .argument('<eventId>')
       .requiredOption('--tenant <tenant>', 'whose it is');
-  one('show', 'one dead letter, whole').action(
-    (group: string, id: string, flags: LetterFlags) => show({ group, id }, flags, cli),
+  one('show', 'one dead letter, whole').action((group: string, id: string, flags: LetterFlags) =>
+    show({ group, id }, flags, cli),
   );
   for (const [verb, description] of Object.entries(verbs)) {
     one(verb, description).action((group: string, id: string, flags: LetterFlags) =>
@@ -196,7 +196,11 @@ async function bulk(verb: string, flags: LetterFlags, { io }: Cli): Promise<void
     if (flags.json) return printJson(io, result);
     const { matched, changed, passedOver, examples } = result;
     const rest = passedOver > 0 ? `, ${passedOver} were dealt with by somebody else` : '';
-    line(io.stdout, dryRun ? `${matched} would be changed` : `${changed} of ${matched} changed${rest}`);
-    for (const { eventId, failureReason } of examples) line(io.stdout, `  ${eventId}  ${failureReason}`);
+    line(
+      io.stdout,
+      dryRun ? `${matched} would be changed` : `${changed} of ${matched} changed${rest}`,
+    );
+    for (const { eventId, failureReason } of examples)
+      line(io.stdout, `  ${eventId}  ${failureReason}`);
   });
 }

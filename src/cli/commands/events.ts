@@ -4,8 +4,8 @@ import pc from 'picocolors';
 import type { StoredEvent } from '../../core/event.ts';
 import type { CausalNode } from '../../ports/history.ts';
 import { line, printJson } from '../io.ts';
+import { type Cli, integer, type PlaceFlags, placeOf, withPlace } from '../options.ts';
 import { openApi } from '../platform.ts';
-import { type Cli, integer, type PlaceFlags, placeOf, withPlace } from '../program.ts';
 import { fields, table } from '../table.ts';
 import { tenantsOf } from '../tenants.ts';
 
@@ -80,7 +80,8 @@ async function list(flags: EventFlags, { io }: Cli): Promise<void> {
         ]),
       ),
     );
-    if (next !== null) line(io.stdout, pc.dim(`  more: --tenant ${items.at(-1)?.tenantId} --after ${next}`));
+    if (next !== null)
+      line(io.stdout, pc.dim(`  more: --tenant ${items.at(-1)?.tenantId} --after ${next}`));
   } finally {
     await api.close();
   }
@@ -114,7 +115,10 @@ async function tree(id: string, flags: EventFlags, { io }: Cli): Promise<void> {
     for (const { depth, event } of items) {
       const mark = event.eventId === id ? pc.green('●') : pc.dim('○');
       const lead = '  '.repeat(depth);
-      line(io.stdout, `${lead}${mark} ${event.eventType}  ${pc.dim(`${event.timestamp}  ${event.eventId}`)}`);
+      line(
+        io.stdout,
+        `${lead}${mark} ${event.eventType}  ${pc.dim(`${event.timestamp}  ${event.eventId}`)}`,
+      );
     }
   } finally {
     await api.close();

@@ -3,8 +3,8 @@ import type { Command } from 'commander';
 import pc from 'picocolors';
 import type { StoredEvent } from '../../core/event.ts';
 import { line, printJson } from '../io.ts';
+import { type Cli, integer, type PlaceFlags, placeOf, withPlace } from '../options.ts';
 import { type Api, openApi } from '../platform.ts';
-import { type Cli, integer, type PlaceFlags, placeOf, withPlace } from '../program.ts';
 import { type Cell, fields, table } from '../table.ts';
 import { tenantsOf } from '../tenants.ts';
 
@@ -86,9 +86,15 @@ async function list(flags: ExceptionFlags, { io }: Cli): Promise<void> {
     }
     if (flags.json) return printJson(io, { items, total, next });
     const columns = ['tenantId', 'exceptionId', 'type', 'severity', 'status', 'stage', 'outcome'];
-    const rows = items.map((item) => [...columns.map((name) => item[name] as Cell), reasonOf(item)]);
+    const rows = items.map((item) => [
+      ...columns.map((name) => item[name] as Cell),
+      reasonOf(item),
+    ]);
     line(io.stdout, table([...columns, 'note'], rows));
-    line(io.stdout, pc.dim(`  ${items.length} of ${total}${next === null ? '' : `; more: --after ${next}`}`));
+    line(
+      io.stdout,
+      pc.dim(`  ${items.length} of ${total}${next === null ? '' : `; more: --after ${next}`}`),
+    );
   } finally {
     await api.close();
   }
@@ -115,7 +121,12 @@ async function show(id: string, flags: ExceptionFlags, { io }: Cli): Promise<voi
     const reasons = (waiting as { reasons?: readonly string[] } | null)?.reasons;
     if (reasons) line(io.stdout, `  ${pc.yellow('waits for a person')}: ${reasons.join('; ')}`);
     line(io.stdout);
-    const rows = items.map((event) => [event.timestamp, event.eventType, aboutOf(event), event.eventId]);
+    const rows = items.map((event) => [
+      event.timestamp,
+      event.eventType,
+      aboutOf(event),
+      event.eventId,
+    ]);
     line(io.stdout, table(['time', 'event', 'about', 'id'], rows, 70));
   } finally {
     await api.close();
@@ -124,7 +135,10 @@ async function show(id: string, flags: ExceptionFlags, { io }: Cli): Promise<voi
 
 /** The member of a payload that says most, whatever the type of the event. */
 function aboutOf({ payload }: StoredEvent): Cell {
-  const { decision, reason, stepName, text, tool, playbookId } = (payload ?? {}) as Record<string, Cell>;
+  const { decision, reason, stepName, text, tool, playbookId } = (payload ?? {}) as Record<
+    string,
+    Cell
+  >;
   return decision ?? stepName ?? tool ?? reason ?? text ?? playbookId;
 }
 

@@ -1,12 +1,12 @@
 /** `millrace health`: exit code 0 when it works, 1 when it does not; for people and for probes. */
 import type { Command } from 'commander';
 import pc from 'picocolors';
+import type { Health } from '../../millrace.ts';
 import { exitCodes } from '../failure.ts';
 import { line, printJson } from '../io.ts';
+import { type Cli, type PlaceFlags, placeOf, withPlace } from '../options.ts';
 import { openApi } from '../platform.ts';
-import { type Cli, type PlaceFlags, placeOf, withPlace } from '../program.ts';
 import { fields } from '../table.ts';
-import type { Health } from '../../millrace.ts';
 
 interface HealthFlags extends PlaceFlags {
   readonly json?: boolean;

@@ -6,15 +6,18 @@
 import type { Command } from 'commander';
 import pc from 'picocolors';
 import { usage } from '../failure.ts';
+import { finish } from '../finish.ts';
 import { hint, quote } from '../hint.ts';
 import {
   type IngestFile,
-  ingestFiles,
   type IngestReport,
+  ingestFiles,
   localSink,
   remoteSink,
 } from '../ingest-run.ts';
 import { type Io, line, printJson } from '../io.ts';
+import { type Cli, integer, type PlaceFlags, placeOf, withPlace } from '../options.ts';
+import { takeBaseline } from '../pipeline.ts';
 import {
   apiOver,
   dispatchTo,
@@ -25,12 +28,9 @@ import {
   type Platform,
   waitForServer,
 } from '../platform.ts';
-import { takeBaseline } from '../pipeline.ts';
-import { type Cli, integer, type PlaceFlags, placeOf, withPlace } from '../program.ts';
+import { amount, duration } from '../progress.ts';
 import { findServer } from '../server-file.ts';
 import { printSummary } from '../summary.ts';
-import { amount, duration } from '../progress.ts';
-import { finish } from './start.ts';
 
 interface IngestFlags extends PlaceFlags {
   readonly source?: string;
@@ -52,7 +52,8 @@ export function addIngest(program: Command, cli: Cli): void {
 }
 
 async function ingest(paths: readonly string[], flags: IngestFlags, { io }: Cli): Promise<void> {
-  if (paths.filter((path) => path === '-').length > 1) throw usage('Standard input was named twice.');
+  if (paths.filter((path) => path === '-').length > 1)
+    throw usage('Standard input was named twice.');
   const { tenant, domain, source } = flags;
   const files = paths.map((path) => ({ path, tenant, domain, source }));
   const run = { files, flags, io };

@@ -1,10 +1,10 @@
 /** `millrace mode [MODE]`: shows or changes which wakers feed the running server's loops. */
 import type { Command } from 'commander';
+import { deploymentModes } from '../../runtime/heads.ts';
 import { usage } from '../failure.ts';
 import { line, printJson } from '../io.ts';
+import { type Cli, type PlaceFlags, placeOf, withPlace } from '../options.ts';
 import { openApi } from '../platform.ts';
-import { type Cli, type PlaceFlags, placeOf, withPlace } from '../program.ts';
-import { deploymentModes } from '../../runtime/heads.ts';
 
 interface ModeFlags extends PlaceFlags {
   readonly json?: boolean;

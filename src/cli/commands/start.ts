@@ -5,16 +5,17 @@
  */
 import { type Command, Option } from 'commander';
 import pc from 'picocolors';
-import { startProgress } from '../progress.ts';
-import { ingestFiles, type IngestReport, localSink } from '../ingest-run.ts';
+import { MillraceError } from '../../core/errors.ts';
+import { exitCodes } from '../failure.ts';
+import { finish } from '../finish.ts';
 import { hint } from '../hint.ts';
+import { type IngestReport, ingestFiles, localSink } from '../ingest-run.ts';
 import { type Io, line, printJson } from '../io.ts';
-import { type Baseline, drain, takeBaseline } from '../pipeline.ts';
+import { type Cli, integer, type PlaceFlags, placeOf, withPlace } from '../options.ts';
+import { takeBaseline } from '../pipeline.ts';
 import { isBusy, openPlatform, type Place, type Platform } from '../platform.ts';
-import { type Cli, integer, type PlaceFlags, placeOf, withPlace } from '../program.ts';
 import { findServer, removeServerFile, writeServerFile } from '../server-file.ts';
 import { printSummary, type Summary } from '../summary.ts';
-import { MillraceError } from '../../core/errors.ts';
 
 interface StartFlags extends PlaceFlags {
   readonly once?: boolean;
@@ -26,8 +27,6 @@ interface StartFlags extends PlaceFlags {
 const portDefault = 4280;
 /** Ports tried after the wanted one when they are taken. */
 const portTries = 20;
-/** Retries due within this time belong to the summary. */
-const retryPatienceMs = 5_000;
 
 export function addStart(program: Command, cli: Cli): void {
   withPlace(program.command('start'))
@@ -44,7 +43,8 @@ export function addStart(program: Command, cli: Cli): void {
     .action((flags: StartFlags) => start(flags, cli));
 }
 
-async function start(flags: StartFlags, { io }: Cli): Promise<void> {
+async function start(flags: StartFlags, cli: Cli): Promise<void> {
+  const { io } = cli;
   const place = placeOf(flags);
   const quiet = flags.json === true;
   const say = (text: string) => (quiet ? undefined : line(io.stderr, text));
@@ -57,6 +57,7 @@ async function start(flags: StartFlags, { io }: Cli): Promise<void> {
     const summary = await ingestSample(platform, io, { sample: flags.sample, quiet });
     if (quiet) printJson(io, { url: address, ...summary });
     else printSummary(io, summary, place);
+    if (flags.once && summary.pipeline?.complete === false) cli.exitCode = exitCodes.interrupted;
     if (address === null || io.signal.aborted) return;
     line(io.stderr, `\n${pc.green('serving')} ${address}  ${pc.dim('(Ctrl-C stops)')}`);
     say(pc.dim(`  curl ${address}/health`));
@@ -79,9 +80,13 @@ async function open(place: Place, io: Io): Promise<Platform> {
     if (!isBusy(error)) throw error;
     const running = await findServer(place.data);
     if (running === null) throw error;
-    throw new MillraceError('EMBEDDED_BUSY', `It runs already: ${running.url}, process ${running.pid}.`, {
-      fix: `Use that one, stop it with Ctrl-C in its terminal, or give another --data directory.`,
-    });
+    throw new MillraceError(
+      'EMBEDDED_BUSY',
+      `It runs already: ${running.url}, process ${running.pid}.`,
+      {
+        fix: `Use that one, stop it with Ctrl-C in its terminal, or give another --data directory.`,
+      },
+    );
   }
 }
 
@@ -131,30 +136,9 @@ async function ingestSample(
   return { ingest, ...(await finish(platform, io, { baseline, quiet })) };
 }
 
-/** Waits until the pipeline is idle, with its own progress line, and reports. */
-export async function finish(
-  platform: Platform,
-  io: Io,
-  { baseline, quiet }: { readonly baseline: Baseline; readonly quiet: boolean },
-): Promise<Pick<Summary, 'pipeline' | 'statistics'>> {
-  const progress = startProgress({
-    output: quiet ? { write: () => {}, isTTY: false, columns: 100 } : io.stderr,
-    label: 'working through the pipeline',
-    total: 0,
-    unit: 'events',
-  });
-  const pipeline = await drain(platform, {
-    baseline,
-    signal: io.signal,
-    patienceMs: retryPatienceMs,
-    onProgress: (settled, total) => progress.update(settled, '', total),
-  });
-  progress.end();
-  platform.eventsPerSecond = Math.round(pipeline.events / pipeline.seconds);
-  return { pipeline, statistics: await platform.statistics.report() };
-}
-
 function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+  return new Promise((resolve) =>
+    signal.addEventListener('abort', () => resolve(), { once: true }),
+  );
 }

@@ -62,7 +62,10 @@ class ArrayWriter {
   microseconds(value: number): void {
     this.int(8);
     this.bytes.writeInt32BE(Math.floor(value / 4_294_967_296), this.at);
-    this.bytes.writeUInt32BE(value - Math.floor(value / 4_294_967_296) * 4_294_967_296, this.at + 4);
+    this.bytes.writeUInt32BE(
+      value - Math.floor(value / 4_294_967_296) * 4_294_967_296,
+      this.at + 4,
+    );
     this.at += 8;
   }
 

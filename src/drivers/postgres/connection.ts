@@ -31,7 +31,7 @@ function isConnectionLoss(error: { code?: string; message?: string }): boolean {
   return (
     /^(08|57P0|53300|58)/.test(code) ||
     /^(ECONN|EPIPE|ENOENT|ENOTFOUND|ETIMEDOUT|EHOST|ENET|EAI_)/.test(code) ||
-    /connection (terminated|ended|closed|timeout)|timeout exceeded|not queryable|client was closed/i.test(
+    /connection (terminated|ended|closed|timeout)|timeout exceeded|read timeout|not queryable|client was closed/i.test(
       message,
     )
   );
@@ -58,6 +58,12 @@ export function translate(error: unknown): unknown {
   }
   return error;
 }
+
+/**
+ * A statement of ours without an answer for so long is lost with its connection: a half-open one is
+ * silent for ever. Long enough for an append of 1,000 large events over a slow line.
+ */
+export const answerMsMax = 60_000;
 
 export interface Database {
   readonly pool: pg.Pool;
@@ -96,7 +102,7 @@ export function openDatabase({ url, connectionsMax = 12, role }: DatabaseOptions
     connectionTimeoutMillis: 10_000,
     types,
     // Start-up options, so that a new connection costs no further round trip.
-    ...(role && { options: `-c role=${role} -c default_transaction_isolation=read\\ committed` }),
+    ...(role && { options: startOptions(role) }),
   };
   const max = role === null ? connectionsMax : Math.max(2, connectionsMax);
   const pool = new pg.Pool({ ...config, max, idleTimeoutMillis: 60_000 });
@@ -106,7 +112,7 @@ export function openDatabase({ url, connectionsMax = 12, role }: DatabaseOptions
   pool.on('connect', (client) => client.on('error', () => {}));
   const run = async (client: pg.ClientBase | pg.Pool, config: pg.QueryConfig) => {
     try {
-      return await client.query(config);
+      return await client.query({ ...config, query_timeout: answerMsMax } as pg.QueryConfig);
     } catch (error) {
       throw translate(error);
     }
@@ -115,7 +121,11 @@ export function openDatabase({ url, connectionsMax = 12, role }: DatabaseOptions
     pool,
     config,
     async rows<Row extends unknown[]>(statement: Statement, values: Values = []) {
-      const result = await run(pool, { ...statement, values: [...values], rowMode: 'array' } as never);
+      const result = await run(pool, {
+        ...statement,
+        values: [...values],
+        rowMode: 'array',
+      } as never);
       return result.rows as unknown as Row[];
     },
     async records<Row>(statement: Statement, values: Values = []) {
@@ -145,6 +155,17 @@ export function openDatabase({ url, connectionsMax = 12, role }: DatabaseOptions
     hold: createHold(pool, Math.max(1, Math.floor((max * 2) / 3))),
     close: () => pool.end(),
   };
+}
+
+/** Keepalives end, within 30 s, the sessions of clients that are gone, and with them their locks. */
+function startOptions(role: string): string {
+  return [
+    `-c role=${role}`,
+    '-c default_transaction_isolation=read\\ committed',
+    '-c tcp_keepalives_idle=15',
+    '-c tcp_keepalives_interval=5',
+    '-c tcp_keepalives_count=3',
+  ].join(' ');
 }
 
 function createHold(pool: pg.Pool, heldMax: number): Database['hold'] {

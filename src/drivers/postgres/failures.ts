@@ -140,7 +140,12 @@ async function applyVerb(
     if (!letter) throw notFound(group, eventId);
     const [partition, offset, status, key] = letter;
     if (status !== 'dead') throw wrongState(verb.verb, eventId, status);
-    const lane = await ask<[number, string]>(sql.laneOffsets.text, [group, partition, tenantId, key]);
+    const lane = await ask<[number, string]>(sql.laneOffsets.text, [
+      group,
+      partition,
+      tenantId,
+      key,
+    ]);
     const offsets =
       verb.verb === 'retry' || verb.verb === 'skip' ? [offset] : lane.map(([at]) => at);
     if (verb.verb === 'retry' || verb.verb === 'retry-key') {

@@ -66,7 +66,11 @@ function listStatement(filter: EventFilter): { text: string; values: unknown[]; 
   if (to !== undefined) add((p) => `e.occurred_at < ${p}`, checkTime(to, 'to'));
   if (after !== undefined) {
     if (key === undefined) add((p) => `e.event_id ${beyond} ${p}`, checkCursor(after, isUuid));
-    else add((p) => `e."offset" ${beyond} ${p}`, checkCursor(after, (text) => /^\d+$/.test(text)));
+    else
+      add(
+        (p) => `e."offset" ${beyond} ${p}`,
+        checkCursor(after, (text) => /^\d+$/.test(text)),
+      );
   }
   const order = key === undefined ? 'e.event_id' : 'e."offset"';
   return {
@@ -94,7 +98,6 @@ function checkTime(value: string, name: string): string {
   if (!Number.isNaN(time)) return new Date(time).toISOString();
   throw new MillraceError('REQUEST_INVALID', `${name} is '${value}', not an ISO 8601 time.`);
 }
-
 
 function checkCursor(after: string, valid: (text: string) => boolean): string {
   if (valid(after)) return after;

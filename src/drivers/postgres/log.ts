@@ -26,7 +26,10 @@ export function byPartition(events: readonly RoutedEvent[]): PartitionedBatch {
   }
   const order = events
     .map((_, i) => i)
-    .sort((a, b) => (events[a] as RoutedEvent).partition - (events[b] as RoutedEvent).partition || a - b);
+    .sort(
+      (a, b) =>
+        (events[a] as RoutedEvent).partition - (events[b] as RoutedEvent).partition || a - b,
+    );
   const sorted = order.map((i) => events[i] as RoutedEvent);
   const counts = new Map<number, number>();
   for (const { partition } of sorted) counts.set(partition, (counts.get(partition) ?? 0) + 1);

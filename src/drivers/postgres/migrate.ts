@@ -71,15 +71,19 @@ async function apply(
     );
   } catch (error) {
     const denied = (error as { code?: string }).code === '42501';
-    throw new MillraceError('MIGRATION_FAILED', `${namespace}/${name}: ${(error as Error).message}`, {
-      cause: error,
-      ...(denied && {
-        fix:
-          'Connect once as a user with CREATEROLE and CREATE on the database, or let an ' +
-          'administrator create the roles millrace_owner, millrace_worker and millrace_app and ' +
-          'grant them to this user.',
-      }),
-    });
+    throw new MillraceError(
+      'MIGRATION_FAILED',
+      `${namespace}/${name}: ${(error as Error).message}`,
+      {
+        cause: error,
+        ...(denied && {
+          fix:
+            'Connect once as a user with CREATEROLE and CREATE on the database, or let an ' +
+            'administrator create the roles millrace_owner, millrace_worker and millrace_app and ' +
+            'grant them to this user.',
+        }),
+      },
+    );
   }
 }
 

@@ -2,7 +2,9 @@
 import type { Migration } from '../../ports/store.ts';
 
 export const migrations: readonly Migration[] = [
-  { name: '0001_log', sql: `-- The log, its groups, and what went wrong. Rule of the hot path: inserts only; the latest value is
+  {
+    name: '0001_log',
+    sql: `-- The log, its groups, and what went wrong. Rule of the hot path: inserts only; the latest value is
 -- the maximum of an index; what is exceptional (a failure, a staged event) may have a row of its own.
 -- Runs in one transaction as the connecting user; every table is forced under row-level security.
 
@@ -506,5 +508,6 @@ grant select, insert, update, delete on millrace.worker, millrace.event_failure,
 grant select on millrace.event_processing, millrace.dead_letter_events to millrace_worker;
 grant execute on all functions in schema millrace to millrace_worker;
 reset role;
-` },
+`,
+  },
 ];

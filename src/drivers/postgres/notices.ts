@@ -1,4 +1,5 @@
 /** Notices over LISTEN and NOTIFY, on connections of their own and never in a user's transaction. */
+import type { Duplex } from 'node:stream';
 import pg from 'pg';
 import type { NoticeChannel, NoticeHandlers } from '../../ports/store.ts';
 import { type Database, translate } from './connection.ts';
@@ -6,6 +7,7 @@ import { type Database, translate } from './connection.ts';
 const channel = 'millrace';
 /** NOTIFY refuses payloads of 8,000 bytes and more. */
 const noticeMax = 7_900;
+const farewellMsMax = 1_000;
 
 export function createNotices(database: Database): NoticeChannel {
   return {
@@ -33,7 +35,11 @@ export function createNotices(database: Database): NoticeChannel {
         async close() {
           if (closed) return;
           closed = true;
+          // A half-open connection never answers the farewell.
+          const { stream } = (client as unknown as { connection: { stream: Duplex } }).connection;
+          const impatience = setTimeout(() => stream.destroy(), farewellMsMax);
           await client.end().catch(() => {});
+          clearTimeout(impatience);
         },
       };
     },

@@ -311,6 +311,11 @@ where group_name = $1 and "partition" = $2 and "offset" = any ($3) and status = 
     text: `select millrace.settle_cursor($1, $2, $3, $4, $5, $6),
   millrace.append_events($7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`,
   },
+  settling: {
+    name: 'millrace_settling',
+    text: `select set_config('role', 'millrace_worker', true), set_config('millrace.tenant', '', true),
+  set_config('idle_in_transaction_session_timeout', '10s', true)`,
+  },
   stage: {
     name: 'millrace_stage',
     text: `select millrace.stage_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,

@@ -37,7 +37,11 @@ export async function openPostgresStore(options: PostgresOptions): Promise<Store
     await owner.close();
   }
   const { url, connectionsMax } = options;
-  const database = openDatabase({ url, role: 'millrace_worker', ...(connectionsMax && { connectionsMax }) });
+  const database = openDatabase({
+    url,
+    role: 'millrace_worker',
+    ...(connectionsMax && { connectionsMax }),
+  });
   try {
     const partitions = await settlePartitions(database, options.partitions);
     return assemble(database, partitions, options);
@@ -103,17 +107,23 @@ async function checkServer(database: Database): Promise<void> {
 
 /** The number of partitions decides where a key lives, so the first process fixes it for good. */
 async function settlePartitions(database: Database, wanted?: number): Promise<number> {
-  if (wanted !== undefined && !(Number.isInteger(wanted) && wanted > 0 && wanted <= partitionsMax)) {
+  if (
+    wanted !== undefined &&
+    !(Number.isInteger(wanted) && wanted > 0 && wanted <= partitionsMax)
+  ) {
     throw new MillraceError(
       'CONFIG_INVALID',
       `partitions is ${wanted}, not a whole number from 1 to ${partitionsMax}.`,
     );
   }
   try {
-    await database.rows({
-      text: `insert into millrace.setting (name, value) values ('partitions', $1)
+    await database.rows(
+      {
+        text: `insert into millrace.setting (name, value) values ('partitions', $1)
         on conflict do nothing`,
-    }, [String(wanted ?? partitionsDefault)]);
+      },
+      [String(wanted ?? partitionsDefault)],
+    );
     const [row] = await database.rows<[string]>({
       text: `select value from millrace.setting where name = 'partitions'`,
     });

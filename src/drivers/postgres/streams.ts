@@ -14,7 +14,13 @@ import type {
   SettleResult,
   StreamStore,
 } from '../../ports/streams.ts';
-import { type Database, type Statement, translate, type Values } from './connection.ts';
+import {
+  answerMsMax,
+  type Database,
+  type Statement,
+  translate,
+  type Values,
+} from './connection.ts';
 import { appendParameters, byPartition, positionsFrom } from './log.ts';
 import { sql } from './statements.ts';
 
@@ -67,7 +73,10 @@ export function createStreams(database: Database, partitions: number): StreamSto
     async settle(settlement) {
       const plain = settlement.failures.length === 0 && settlement.resolved.length === 0;
       if (plain) return settleBatch(database.rows, settlement);
-      return database.transaction((client) => settleBatch(sender(client), settlement));
+      return database.transaction(async (client) => {
+        await sender(client)(sql.settling);
+        return settleBatch(sender(client), settlement);
+      });
     },
     begin: () => beginSettlement(database),
     async positions(groups) {
@@ -89,7 +98,12 @@ export function createStreams(database: Database, partitions: number): StreamSto
 function sender(client: pg.ClientBase): Send {
   return async <Row extends unknown[]>(statement: Statement, values: Values = []) => {
     try {
-      const query = { ...statement, values: [...values], rowMode: 'array' as const };
+      const query = {
+        ...statement,
+        values: [...values],
+        rowMode: 'array' as const,
+        query_timeout: answerMsMax,
+      };
       return (await client.query(query)).rows as unknown as Row[];
     } catch (error) {
       throw translate(error);
@@ -116,7 +130,10 @@ async function settleBatch(send: Send, settlement: Settlement): Promise<SettleRe
     return { appended: [], keys };
   }
   const batch = byPartition(events);
-  const [row] = await send<[unknown, number[]]>(sql.settle, [...cursor, ...appendParameters(batch)]);
+  const [row] = await send<[unknown, number[]]>(sql.settle, [
+    ...cursor,
+    ...appendParameters(batch),
+  ]);
   const positions = positionsFrom(batch, (row as [unknown, number[]])[1]);
   const appended = events.map(({ event }, i) => {
     const at = positions[i] as { partition: number; offset: number };
@@ -159,7 +176,7 @@ async function beginSettlement(database: Database): Promise<SettlementTransactio
   const rollback = async () => {
     if (!open) return;
     open = false;
-    await client.query('rollback').then(
+    await send({ text: 'rollback' }).then(
       () => release(),
       () => release(true),
     );
@@ -199,7 +216,7 @@ async function beginSettlement(database: Database): Promise<SettlementTransactio
     },
     async settle(settlement) {
       try {
-        if (tenant !== null) await whileOpen(sql.leaveTenant);
+        await whileOpen(sql.settling);
         const result = await settleBatch(whileOpen, settlement);
         const committed = whileOpen({ text: 'commit' });
         open = false;

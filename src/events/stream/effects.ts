@@ -63,7 +63,12 @@ export class Effects {
             await (keep ? mark.release() : mark.rollback());
           } catch (error) {
             // The handler let a failed statement pass: that is its failure, and undone with it.
-            const undone = keep && (await mark.rollback().then(() => true, () => false));
+            const undone =
+              keep &&
+              (await mark.rollback().then(
+                () => true,
+                () => false,
+              ));
             if (undone) throw statementFailed(error);
             this.broken ??= error;
             throw error;

@@ -54,10 +54,14 @@ export class Executor {
 
   submit(entry: Entry): void {
     if (entry.redelivery) this.redeliveries += 1;
+    if (this.#ready.length > 0) {
+      // Not into the queue of its lane: events of its key may be among those that are ready.
+      if (!this.parkIfBlocked(entry, laneOf(entry.event))) this.#ready.push(entry);
+      return;
+    }
     if (this.#mustWait(entry)) return;
-    if (this.#running >= this.#options.group.concurrency || this.#ready.length > 0) {
-      this.#ready.push(entry);
-    } else this.#start(entry);
+    if (this.#running >= this.#options.group.concurrency) this.#ready.push(entry);
+    else this.#start(entry);
   }
 
   takeFinished(): Entry[] {
@@ -83,6 +87,12 @@ export class Executor {
     this.blocked.add(lane);
     this.#suspended.add(lane);
     this.finish(entry, outcome.followUps);
+    // What waits here goes before what is read later: else that would be parked, and promoted, first.
+    for (const waiting of this.#lanes.get(lane)?.splice(0) ?? []) this.parkIfBlocked(waiting, lane);
+    if (this.#ready.length === 0) return;
+    this.#ready = this.#ready.filter(
+      (waiting) => laneOf(waiting.event) !== lane || !this.parkIfBlocked(waiting, lane),
+    );
   }
 
   /** Turns an entry whose settlement was refused into a failed one. */
@@ -192,14 +202,10 @@ export class Executor {
 
   /** What waited behind the key that has become free, then whatever else is ready. */
   #continue(lane: Entry[]): void {
-    this.#ready = lane.concat(this.#ready);
-    const waiting = this.#ready;
-    this.#ready = [];
-    for (const [i, entry] of waiting.entries()) {
-      if (this.#running >= this.#options.group.concurrency) {
-        this.#ready = waiting.slice(i);
-        return;
-      }
+    if (lane.length > 0) this.#ready = lane.concat(this.#ready);
+    while (this.#running < this.#options.group.concurrency) {
+      const entry = this.#ready.shift();
+      if (entry === undefined) return;
       if (!this.#mustWait(entry)) this.#start(entry);
     }
   }

@@ -297,9 +297,10 @@ export class PartitionStream {
       const lane = laneOf(key);
       // What was parked while the settlement was under way is not known to the store yet: later
       // events of the key would pass it.
-      const parked = () => this.#executor.finished.some(
-        ({ event, failure }) => failure !== null && laneOf(event) === lane,
-      );
+      const parked = () =>
+        this.#executor.finished.some(
+          ({ event, failure }) => failure !== null && laneOf(event) === lane,
+        );
       if (key.blocked || parked()) this.#executor.blocked.add(lane);
       else this.#executor.blocked.delete(lane);
     }

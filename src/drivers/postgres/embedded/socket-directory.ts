@@ -18,7 +18,9 @@ const socketDirectoryMax = (process.platform === 'darwin' ? 103 : 107) - '/.s.PG
 export async function makeSocketDirectory(root: string, identity: Identity): Promise<string> {
   const beside = path.join(root, 'run');
   if (Buffer.byteLength(beside) <= socketDirectoryMax) {
-    await fs.mkdir(beside, { recursive: true, mode: 0o700 });
+    // What a killed server left there names a pid that may be another process by now.
+    await fs.rm(beside, { recursive: true, force: true });
+    await fs.mkdir(beside, { mode: 0o700 });
     await handOver(beside, identity);
     return beside;
   }

@@ -1,0 +1,105 @@
+/**
+ * A TCP proxy in front of Postgres that loses answers: on command it lets one client message through
+ * and then cuts the connection before the client hears what became of it.
+ */
+import * as net from 'node:net';
+
+export type CutMoment =
+  /** As soon as the message is on its way: the server may or may not get to the commit. */
+  | 'at-once'
+  /** When the server has answered, so the commit has happened; the answer is swallowed. */
+  | 'after-answer';
+
+interface Trap {
+  matches(message: Buffer): boolean;
+  readonly moment: CutMoment;
+  sprung(): void;
+}
+
+export class CuttingProxy {
+  readonly #server: net.Server;
+  readonly #connections = new Set<net.Socket>();
+  readonly #target: number;
+  #traps: Trap[] = [];
+  #frozen = false;
+  port = 0;
+
+  private constructor(target: number) {
+    this.#target = target;
+    this.#server = net.createServer((client) => this.#connect(client));
+  }
+
+  static async listening(target: number): Promise<CuttingProxy> {
+    const proxy = new CuttingProxy(target);
+    await new Promise<void>((resolve) => proxy.#server.listen(0, '127.0.0.1', resolve));
+    proxy.port = (proxy.#server.address() as net.AddressInfo).port;
+    return proxy;
+  }
+
+  /** Cuts the next connection that sends a message containing one of these texts. */
+  cutNext(texts: readonly string[], moment: CutMoment): Promise<void> {
+    return new Promise((resolve) => {
+      const matches = (message: Buffer) => texts.some((text) => message.includes(text));
+      this.#traps.push({ matches, moment, sprung: resolve });
+    });
+  }
+
+  /** From here on no byte passes on the connections there are, and none of them is closed. */
+  freeze(): void {
+    this.#frozen = true;
+    for (const socket of this.#connections) socket.pause();
+  }
+
+  /** New connections work again; those that were frozen stay so. */
+  thaw(): void {
+    this.#frozen = false;
+  }
+
+  /** Ends the connections there are, frozen or not; new ones work. */
+  cutAll(): void {
+    for (const socket of this.#connections) socket.resetAndDestroy();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const socket of this.#connections) socket.destroy();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  #connect(client: net.Socket): void {
+    const server = net.connect({ port: this.#target, host: '127.0.0.1', noDelay: true });
+    client.setNoDelay(true);
+    let swallowing = false;
+    const cut = () => {
+      client.resetAndDestroy();
+      server.destroy();
+    };
+    client.on('data', (message) => {
+      server.write(message);
+      const at = swallowing ? -1 : this.#traps.findIndex((trap) => trap.matches(message));
+      if (at < 0) return;
+      const [trap] = this.#traps.splice(at, 1) as [Trap];
+      swallowing = true;
+      trap.sprung();
+      if (trap.moment === 'at-once') server.end(() => setImmediate(cut));
+      else server.once('data', cut);
+    });
+    server.on('data', (message) => {
+      if (!swallowing) client.write(message);
+    });
+    for (const [socket, other] of [
+      [client, server],
+      [server, client],
+    ] as const) {
+      this.#connections.add(socket);
+      socket.on('error', () => other.destroy());
+      socket.on('close', () => {
+        this.#connections.delete(socket);
+        other.destroy();
+      });
+    }
+    if (this.#frozen) {
+      client.pause();
+      server.pause();
+    }
+  }
+}
