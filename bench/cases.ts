@@ -2,7 +2,7 @@
  * Exceptions made for the bench: system faults of invented hosts, for three tenants, of kinds that
  * the shipped packs resolve by themselves. Remembers which are under way and when each began.
  */
-import type { EventDefinition, EventInput } from 'millrace';
+import { type EventDefinition, type EventInput, newEventId } from 'millrace';
 import { ExceptionIngested } from 'millrace/exceptions';
 
 type Ingested = typeof ExceptionIngested extends EventDefinition<infer Payload> ? Payload : never;
@@ -37,7 +37,7 @@ export class Cases {
     const now = performance.now();
     return Array.from({ length: count }, (): Input => {
       const n = this.#made++;
-      const exceptionId = crypto.randomUUID();
+      const exceptionId = newEventId();
       this.#startedAt.set(exceptionId, now);
       const { exceptionType, message } = kinds[n % kinds.length] as (typeof kinds)[number];
       const rawPayload = { message, host: `host-${n % 40}`, service: 'settlement', level: 'ERROR' };

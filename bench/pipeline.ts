@@ -10,11 +10,10 @@ import {
   createToolRunner,
   FeedbackCaptured,
   loadPacks,
+  migrateProjection,
+  projection,
 } from 'millrace/exceptions';
 import pg from 'pg';
-import { projection } from '../apps/exceptions/projection/projection.ts';
-import { readFileSync } from 'node:fs';
-const projectionMigrations=[{name:'0001_exception.sql',sql:readFileSync('apps/exceptions/projection/0001_exception.sql','utf8')}];
 import { Cases } from './cases.ts';
 import { type BenchServer, cost, type Reading, startBenchServer } from './server.ts';
 import { median, percentile, round, thousands } from './statistics.ts';
@@ -64,7 +63,7 @@ export async function benchPipeline(options: PipelineOptions): Promise<PipelineF
     tailMax: 8_192,
     onError: (error, where) => errors.push(`${where}: ${error}`),
   });
-  await mill.store.migrate('millrace_exceptions', projectionMigrations);
+  await migrateProjection(mill.store);
   const cases = new Cases();
   const stages = createStages({ packs: loadPacks(), tools: createToolRunner() });
   for (const stage of stages) mill.subscribe(stage);
@@ -115,9 +114,7 @@ export async function benchPipeline(options: PipelineOptions): Promise<PipelineF
     walBytesPerEvent: Math.round(spent.walBytes / events),
     cpuSecondsPerMillion: perMillion(spent.nodeCpu + (spent.serverCpu ?? 0)),
     nodeCpuSecondsPerMillion: perMillion(spent.nodeCpu),
-    pinnedEventsPerMinute: Math.round(
-      ((pinned.exceptions * perException) / pinned.seconds) * 60,
-    ),
+    pinnedEventsPerMinute: Math.round(((pinned.exceptions * perException) / pinned.seconds) * 60),
     pinnedRatio: round(pinned.exceptions / pinned.seconds / rate, 3),
     verified,
   };

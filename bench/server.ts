@@ -96,7 +96,9 @@ function cpuOfChildren(postmaster: number): number | null {
 /** Fields of /proc/PID/stat after the command's name: state, parent, … */
 function readStat(pid: string): string[] | null {
   try {
-    return readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /, '').split(' ');
+    return readFileSync(`/proc/${pid}/stat`, 'utf8')
+      .replace(/^.*\) /, '')
+      .split(' ');
   } catch {
     return null; // it has ended
   }

@@ -1,7 +1,7 @@
 /**
- * Looks at the package as its users get it: packed, unpacked elsewhere, imported by name without the
- * condition that leads to the sources. Every entry must give the names that the source gives, and
- * the command must start. Needs no network: dependencies come from our node_modules.
+ * Looks at the package as its users get it: packed, unpacked elsewhere, imported by name without
+ * the condition that leads to the sources. Every entry must give the names that the source gives,
+ * and the command must start. Needs no network: dependencies come from our node_modules.
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';

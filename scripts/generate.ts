@@ -51,7 +51,7 @@ write(
 );
 
 const migrations = sqlFiles(`${driver}/migrations`).map(
-  ({ name, text }) => `  { name: '${name}', sql: ${quote(text)} },\n`,
+  ({ name, text }) => `  {\n    name: '${name}',\n    sql: ${quote(text)},\n  },\n`,
 );
 write(
   `${driver}/migrations.ts`,
@@ -59,4 +59,10 @@ write(
     `import type { Migration } from '../../ports/store.ts';\n\n` +
     `export const migrations: readonly Migration[] = [\n${migrations.join('')}];\n`,
 );
+// Imported only now: the database is made by the migrations that were written above.
+const { refreshSchema, schemaFile } = await import('./dump-schema.ts');
+if (!(await refreshSchema({ check })) && check) {
+  stale += 1;
+  console.error(`${schemaFile} is out of date: run npm run generate`);
+}
 if (check && stale > 0) process.exitCode = 1;

@@ -4,7 +4,7 @@
  * Test files run two at a time, each in a process of its own; one embedded Postgres serves all of
  * them. The last line is `N passed, N failed`, after everything that was skipped and why.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import * as path from 'node:path';
 import { run } from 'node:test';
@@ -39,7 +39,10 @@ async function main(): Promise<number> {
     );
     return 2;
   }
+  // The temporary directory of all tests, so that one that is killed leaves nothing behind.
   const workspace = mkdtempSync(path.join(tmpdir(), 'millrace-run-'));
+  chmodSync(workspace, 0o755); // the embedded server of root runs as somebody else
+  process.env.TMPDIR = workspace;
   const tally: Tally = { passed: 0, failed: 0, skipped: new Map(), coverage: null };
   const stopServer = await startSharedServer(files, workspace);
   try {
@@ -47,7 +50,7 @@ async function main(): Promise<number> {
     return report(files, tally);
   } finally {
     await stopServer();
-    rmSync(workspace, { recursive: true, force: true });
+    rmSync(workspace, { recursive: true, force: true, maxRetries: 5 });
   }
 }
 
@@ -94,7 +97,8 @@ function noteSkip(tally: Tally, name: string, skip: string | true): void {
 
 function report(files: readonly TestFile[], tally: Tally): number {
   const untouched = allTestFiles().length - files.length;
-  if (untouched > 0) console.log(`\n${untouched} test files not selected by: ${words.join(' ')}`);
+  if (words.length > 0 && untouched > 0)
+    console.log(`\n${untouched} test files not selected by: ${words.join(' ')}`);
   if (tally.skipped.size > 0) console.log('\nskipped:');
   for (const [reason, names] of tally.skipped) {
     const shown = names.length > 3 ? [...names.slice(0, 3), '…'] : names;
@@ -118,4 +122,5 @@ function reportCoverage(files: readonly LoadedFile[]): boolean {
   return false;
 }
 
-process.exitCode = await main();
+// Not by itself: what an interrupted test left running may still hold our streams.
+process.exit(await main());

@@ -26,7 +26,8 @@ export {
   DeadLettered,
   RetryScheduled,
 } from './events/control.ts';
-export type { BulkRequest, BulkResult, DeadLetters } from './events/dead-letters.ts';
+export type { BulkRequest, BulkResult } from './events/bulk.ts';
+export type { DeadLetters } from './events/dead-letters.ts';
 export type { Published } from './events/publisher.ts';
 export type { BatchContext, FollowUp, HandlerContext } from './events/stream/context.ts';
 export type {

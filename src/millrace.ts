@@ -4,7 +4,7 @@
  */
 import { createCatalogue } from './core/catalogue.ts';
 import { MillraceError } from './core/errors.ts';
-import type { EventDefinition, EventInput, StoredEvent } from './core/event.ts';
+import type { EventDefinition, EventInput } from './core/event.ts';
 import { controlEvents } from './events/control.ts';
 import { createDeadLetters, type DeadLetters } from './events/dead-letters.ts';
 import { type Published, Publisher } from './events/publisher.ts';
@@ -14,12 +14,8 @@ import type { AnyDefinition, Subscription } from './events/stream/subscription.t
 import type { HistoryStore } from './ports/history.ts';
 import type { SqlTransaction, Store } from './ports/store.ts';
 import { sleep } from './runtime/bell.ts';
-import { type DeploymentMode, deploymentModes, Heads } from './runtime/heads.ts';
-import { Listener } from './runtime/listener.ts';
-import { decodeHeads, Notifier } from './runtime/notifier.ts';
-import { Poller } from './runtime/poller.ts';
-import { Tail } from './runtime/tail.ts';
-import { Watchdog } from './runtime/watchdog.ts';
+import type { DeploymentMode, Heads } from './runtime/heads.ts';
+import { Wakers } from './runtime/wakers.ts';
 
 export interface MillraceOptions {
   /** Definitions beyond those that subscriptions name, for reading and editing events. */
@@ -65,15 +61,10 @@ export class Millrace {
   readonly history: HistoryStore;
   readonly deadLetters: DeadLetters;
   readonly publisher: Publisher;
-  readonly heads: Heads;
   readonly #options: MillraceOptions;
-  readonly #tail: Tail;
-  readonly #notifier: Notifier;
-  readonly #listener: Listener;
-  readonly #poller: Poller;
+  readonly #wakers: Wakers;
   readonly #sequencer: Sequencer;
   readonly #streams: Streams;
-  readonly #watchdog: Watchdog;
   readonly #definitions = new Map<string, AnyDefinition>();
   readonly #onClose: () => Promise<void>;
   #started = false;
@@ -87,79 +78,31 @@ export class Millrace {
     this.#onClose = onClose;
     this.history = store.history;
     this.#remember([...controlEvents, ...(options.events ?? [])]);
-    const onError = (error: unknown, where: string) => this.#noteError(error, where);
-    const onAppended = (events: readonly StoredEvent[]) => this.#announce(events);
-    this.heads = new Heads(store.partitions, checkMode(options.mode ?? 'Hybrid'));
-    this.#tail = new Tail({ partitions: store.partitions, eventsMax: options.tailMax ?? 4_096 });
+    this.#wakers = this.#createWakers();
+    this.#streams = this.#createStreams();
     this.publisher = new Publisher({
       store,
       batchMax: options.appendMax ?? 1_000,
       bufferMax: options.bufferMax ?? 20_000,
       patienceMs: 30_000,
-      onAppended,
+      onAppended: (events) => this.#wakers.announce(events),
     });
-    this.#streams = new Streams({
-      store,
-      heads: this.heads,
-      tail: this.#tail,
-      workerId: this.workerId,
-      heartbeatMs: options.heartbeatMs ?? 1_000,
-      timeToLiveMs: options.timeToLiveMs ?? 5_000,
-      graceMs: options.graceMs ?? 30_000,
-      stallMs: 15_000,
-      onAppended,
-      onJoined: () => this.#tellHeads(),
-      announce: () => this.#tell('members'),
-      onError,
-    });
-    const everyMs = options.pollMs ?? [50, 1_000];
-    this.#poller = new Poller({
-      log: store.log,
-      heads: this.heads,
-      everyMs,
-      onError: (error) => onError(error, 'poller'),
-    });
-    this.#notifier = new Notifier(store.notices, {
-      pauseMs: 3,
-      wanted: () => this.#othersListen(),
-    });
-    this.#listener = new Listener(store.notices, {
-      probeEveryMs: 5_000,
-      backoffMs: [100, 5_000],
-      onNotice: (notice) => this.#hear(notice),
-      onConnected: () => {
-        this.#streams.membership.refresh();
-        this.#poller.catchUp().catch((error) => onError(error, 'poller'));
-      },
-    });
-    this.#sequencer = new Sequencer({
-      staging: store.staging,
-      everyMs: [5, 1_000],
-      batchMax: 1_000,
-      onSequenced: () => {
-        const known = this.#poller.catchUp().then(() => this.#tellHeads());
-        known.catch((error) => onError(error, 'sequencer'));
-      },
-      onError: (error) => onError(error, 'sequencer'),
-    });
-    this.#watchdog = new Watchdog({
-      everyMs: 5_000,
-      nudge: () => this.#streams.nudge(),
-      catchUp: () => this.#poller.catchUp(),
-      prune: () => store.streams.prune(10_000),
-      onError: (error) => onError(error, 'watchdog'),
-    });
+    this.#sequencer = this.#createSequencer();
     this.deadLetters = createDeadLetters({
       failures: store.failures,
       definition: (eventType) => this.#definitions.get(eventType),
       onChanged: (group, partition) => {
         this.#streams.lookForRetries(group, partition);
-        this.#tell(`failures ${group} ${partition}`);
+        this.#wakers.tell(`failures ${group} ${partition}`);
       },
     });
   }
 
-  /** Publishes one event; resolves after the durable commit (or, with `tx`, once it is staged). */
+  /**
+   * Publishes one event; resolves after the durable commit. With `tx` it resolves once the event is
+   * staged: it becomes an event soon after that transaction commits, in no fixed order to what is
+   * published without it in the meantime.
+   */
   publish<P>(definition: EventDefinition<P>, input: EventInput<P>): Promise<Published>;
   publish<P>(
     definition: EventDefinition<P>,
@@ -196,12 +139,8 @@ export class Millrace {
     await this.#streams.start();
     if (this.#started) return;
     this.#started = true;
-    // Not fatal: a start that fails half-way could not be tried again, and the wakers catch up too.
-    await this.#poller.catchUp().catch((error) => this.#noteError(error, 'poller'));
-    this.#poller.start();
-    if (this.store.capabilities.notices) this.#listener.start();
+    await this.#wakers.start();
     this.#sequencer.start();
-    this.#watchdog.start();
   }
 
   /** Drains handlers, hands back the leases, waits for publishes, closes the store. */
@@ -210,15 +149,8 @@ export class Millrace {
     this.#closed = true;
     await this.#streams.stop();
     await this.publisher.close();
-    await this.#notifier.flush();
-    if (this.#started) {
-      await Promise.all([
-        this.#poller.stop(),
-        this.#listener.stop(),
-        this.#sequencer.stop(),
-        this.#watchdog.stop(),
-      ]);
-    }
+    if (this.#started) await this.#sequencer.stop();
+    await this.#wakers.stop();
     await this.store.close();
     await this.#onClose();
   }
@@ -227,14 +159,18 @@ export class Millrace {
     await this.stop();
   }
 
+  /** How far each partition is known to reach. */
+  get heads(): Heads {
+    return this.#wakers.heads;
+  }
+
   get mode(): DeploymentMode {
     return this.heads.mode;
   }
 
   /** Changes which wakers count, while running; nothing is lost or restarted by it. */
   async switchMode(mode: DeploymentMode): Promise<void> {
-    this.heads.mode = checkMode(mode);
-    if (this.#started && mode !== 'PollingOnly') await this.#poller.catchUp();
+    await this.#wakers.switchMode(mode);
   }
 
   /** Handler calls, failures and settlements of this process so far. */
@@ -261,17 +197,18 @@ export class Millrace {
     const streams = this.#streams.status();
     const stalled = streams.filter((stream) => stream.stalled);
     for (const { group, partition } of stalled) problems.push(`${group}/${partition} is stalled`);
-    const mustListen = this.#started && this.store.capabilities.notices && this.mode !== 'PollingOnly';
-    if (mustListen && !this.#listener.connected) problems.push('the listener is reconnecting');
+    const { notices } = this.store.capabilities;
+    const mustListen = this.#started && notices && this.mode !== 'PollingOnly';
+    if (mustListen && !this.#wakers.listens) problems.push('the listener is reconnecting');
     const down = !storeAnswers || stalled.length > 0;
     return {
       status: down ? 'down' : problems.length > 0 ? 'degraded' : 'ok',
-      ready: !down && this.#started,
+      ready: !down && this.#started && membership.alive,
       mode: this.mode,
       problems,
       workerId: this.workerId,
       workers: membership.workers.length,
-      listening: this.#listener.connected,
+      listening: this.#wakers.listens,
       streams,
       errors: this.#errors,
       lastError: this.#lastError,
@@ -296,45 +233,63 @@ export class Millrace {
     for (const definition of definitions) this.#definitions.set(definition.type, definition);
   }
 
-  /** Events became durable: keep them for the groups here, wake them, and tell other processes. */
-  #announce(events: readonly StoredEvent[]): void {
-    for (let from = 0, to = 0; from < events.length; from = to) {
-      const { partition } = events[from] as StoredEvent;
-      while (events[to]?.partition === partition) to += 1;
-      const batch = from === 0 && to === events.length ? events : events.slice(from, to);
-      this.#tail.push(partition, batch);
-      const { offset } = batch.at(-1) as StoredEvent;
-      this.heads.raise(partition, offset, 'local');
-      this.#notifier.note(partition, offset);
-    }
+  #createWakers(): Wakers {
+    const { mode = 'Hybrid', tailMax = 4_096, pollMs = [50, 1_000] } = this.#options;
+    return new Wakers({
+      store: this.store,
+      mode,
+      tailMax,
+      pollMs,
+      othersListen: () => this.#othersListen(),
+      onNotice: (notice) => this.#hear(notice),
+      onConnected: () => this.#streams.membership.refresh(),
+      nudge: () => this.#streams.nudge(),
+      onError: (error, where) => this.#noteError(error, where),
+    });
+  }
+
+  #createStreams(): Streams {
+    const { heartbeatMs = 1_000, timeToLiveMs = 5_000, graceMs = 30_000 } = this.#options;
+    return new Streams({
+      store: this.store,
+      heads: this.#wakers.heads,
+      tail: this.#wakers.tail,
+      workerId: this.workerId,
+      heartbeatMs,
+      timeToLiveMs,
+      graceMs,
+      stallMs: 15_000,
+      onAppended: (events) => this.#wakers.announce(events),
+      onJoined: () => this.#wakers.tellHeads(),
+      announce: () => this.#wakers.tell('members'),
+      onError: (error, where) => this.#noteError(error, where),
+    });
+  }
+
+  #createSequencer(): Sequencer {
+    const onError = (error: unknown) => this.#noteError(error, 'sequencer');
+    return new Sequencer({
+      staging: this.store.staging,
+      everyMs: [5, 1_000],
+      batchMax: 1_000,
+      onSequenced: () => {
+        const known = this.#wakers.catchUp().then(() => this.#wakers.tellHeads());
+        known.catch(onError);
+      },
+      onError,
+    });
   }
 
   /** Alone, nobody needs notices; a process that only publishes cannot know, so it sends them. */
   #othersListen(): boolean {
-    if (!this.store.capabilities.notices) return false;
     const { membership } = this.#streams;
     return !this.#started || !membership.alive || membership.workers.length > 1;
   }
 
-  /** Alone, this process sent no notices; whoever has joined hears now how far the log reaches. */
-  #tellHeads(): void {
-    for (let partition = 0; partition < this.store.partitions; partition += 1) {
-      const head = this.heads.of(partition);
-      if (head > 0) this.#notifier.note(partition, head);
-    }
-  }
-
   #hear(notice: string): void {
-    const heads = decodeHeads(notice);
-    for (const [partition, head] of heads ?? []) this.heads.raise(partition, head, 'notice');
     if (notice === 'members') this.#streams.membership.refresh();
     const [what, group, partition] = notice.split(' ');
     if (what === 'failures' && group) this.#streams.lookForRetries(group, Number(partition));
-  }
-
-  #tell(notice: string): void {
-    if (!this.store.capabilities.notices) return;
-    this.store.notices.send(notice).catch((error) => this.#noteError(error, 'notices'));
   }
 
   #noteError(error: unknown, where: string): void {
@@ -342,12 +297,4 @@ export class Millrace {
     this.#lastError = `${where}: ${error instanceof Error ? error.message : String(error)}`;
     this.#options.onError?.(error, where);
   }
-}
-
-function checkMode(mode: DeploymentMode): DeploymentMode {
-  if (deploymentModes.includes(mode)) return mode;
-  throw new MillraceError(
-    'CONFIG_INVALID',
-    `The mode is '${mode}'; it can be ${deploymentModes.join(', ')}.`,
-  );
 }

@@ -18,6 +18,7 @@ export { type DryRun, dryRun, type TrialInput, tryException } from './dry-run.ts
 export * from './events.ts';
 export { compilePacks, defaultPackDirectory, loadPacks, type Packs } from './packs/load.ts';
 export { projection } from './projection/projection.ts';
+export { migrateProjection } from './projection/queries.ts';
 export { type ExceptionState, projectException, type Waiting } from './projection.ts';
 export { type SampleFile, sampleFiles } from './sample/sample-files.ts';
 export { type ReadBatch, type ReadOptions, readExceptions } from './sources/read-exceptions.ts';

@@ -21,27 +21,25 @@ export interface AboutFailure {
 
 export const RetryScheduled = defineEvent('RetryScheduled', {
   schema: trusted<
-  AboutFailure & {
-    /** Handler calls so far. */
-    readonly attempt: number;
-    readonly delayMs: number;
-    readonly nextAttemptAt: string;
-  }
->(),
+    AboutFailure & {
+      /** Handler calls so far. */
+      readonly attempt: number;
+      readonly delayMs: number;
+      readonly nextAttemptAt: string;
+    }
+  >(),
 });
 
 export const DeadLettered = defineEvent('DeadLettered', {
-  schema: trusted<
-  AboutFailure & { readonly retryCount: number; readonly fingerprint: string }
->(),
+  schema: trusted<AboutFailure & { readonly retryCount: number; readonly fingerprint: string }>(),
 });
 
 export const BackpressureDetected = defineEvent('BackpressureDetected', {
   schema: trusted<{
-  readonly where: string;
-  readonly waiting: number;
-  readonly limit: number;
-}>(),
+    readonly where: string;
+    readonly waiting: number;
+    readonly limit: number;
+  }>(),
 });
 
 export const controlEvents = [RetryScheduled, DeadLettered, BackpressureDetected] as const;

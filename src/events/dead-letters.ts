@@ -13,28 +13,7 @@ import type {
   FailureStore,
   FingerprintCount,
 } from '../ports/failures.ts';
-import { sleep } from '../runtime/bell.ts';
-
-export interface BulkRequest {
-  readonly tenantId: string;
-  readonly fingerprint: string;
-  readonly verb: 'retry' | 'skip' | 'discard';
-  /** Counts and shows examples; changes nothing. */
-  readonly dryRun?: boolean;
-  /** Letters a second at most; 100 by default. */
-  readonly ratePerSecond?: number;
-  /** Letters at most; 10,000 by default. */
-  readonly limit?: number;
-  readonly signal?: AbortSignal;
-}
-
-export interface BulkResult {
-  readonly matched: number;
-  readonly changed: number;
-  /** Letters that somebody else dealt with in the meantime. */
-  readonly passedOver: number;
-  readonly examples: readonly DeadLetter[];
-}
+import { applyToAll, type BulkRequest, type BulkResult } from './bulk.ts';
 
 export interface DeadLetters {
   list(filter: DeadLetterFilter): Promise<readonly DeadLetter[]>;
@@ -62,9 +41,6 @@ export interface DeadLettersOptions {
   onChanged(group: string, partition: number): void;
 }
 
-const exampleMax = 3;
-const pageMax = 500;
-
 export function createDeadLetters(options: DeadLettersOptions): DeadLetters {
   const { failures, onChanged } = options;
 
@@ -81,46 +57,6 @@ export function createDeadLetters(options: DeadLettersOptions): DeadLetters {
     const { changed, partition } = await failures.apply(ref, verb);
     onChanged(ref.group, partition);
     return changed;
-  }
-
-  async function bulk(request: BulkRequest): Promise<BulkResult> {
-    const { tenantId, fingerprint, verb, dryRun = false, signal } = request;
-    const { ratePerSecond = 100, limit = 10_000 } = request;
-    const letters = await collect({ tenantId, fingerprint, status: 'pending' }, limit);
-    const examples = letters.slice(0, exampleMax);
-    if (dryRun) return { matched: letters.length, changed: 0, passedOver: 0, examples };
-    let changed = 0;
-    let passedOver = 0;
-    // Oldest first: of one key, the first to fail goes first.
-    for (const letter of letters.toReversed()) {
-      if (signal?.aborted) break;
-      const started = performance.now();
-      try {
-        await apply(letter, { verb });
-        changed += 1;
-      } catch (error) {
-        const gone = error instanceof MillraceError && ['NOT_FOUND', 'DEAD_LETTER_STATE'].includes(error.code);
-        if (!gone) throw error;
-        passedOver += 1;
-      }
-      await sleep(Math.max(0, 1000 / ratePerSecond - (performance.now() - started)), signal);
-    }
-    return { matched: letters.length, changed, passedOver, examples };
-  }
-
-  async function collect(filter: DeadLetterFilter, limit: number): Promise<DeadLetter[]> {
-    const letters: DeadLetter[] = [];
-    while (letters.length < limit) {
-      const last = letters.at(-1);
-      const page = await failures.list({
-        ...filter,
-        limit: Math.min(pageMax, limit - letters.length),
-        ...(last && { after: last }),
-      });
-      letters.push(...page);
-      if (page.length < pageMax) break;
-    }
-    return letters;
   }
 
   return {
@@ -142,6 +78,7 @@ export function createDeadLetters(options: DeadLettersOptions): DeadLetters {
     },
     skip: async (ref) => void (await apply(ref, { verb: 'skip' })),
     discard: (ref) => apply(ref, { verb: 'discard' }),
-    bulk,
+    bulk: (request) =>
+      applyToAll(failures, request, (letter) => apply(letter, { verb: request.verb })),
   };
 }

@@ -14,8 +14,8 @@ import {
 } from '../core/event.ts';
 import { partitionFor } from '../core/partition.ts';
 import {
-  placeAt,
   type Position,
+  placeAt,
   type RoutedEvent,
   routeTo,
   type SqlTransaction,
@@ -84,7 +84,10 @@ export class Publisher {
   ): Promise<Published[]> {
     const routed = items.map(([definition, input]) => this.route(definition, input));
     const positions = await Promise.all(routed.map((event) => this.#accept(event)));
-    return routed.map(({ event }, i) => ({ ...(positions[i] as Position), eventId: event.eventId }));
+    return routed.map(({ event }, i) => ({
+      ...(positions[i] as Position),
+      eventId: event.eventId,
+    }));
   }
 
   /** Writes into the caller's own transaction; the sequencer appends after it commits. */
@@ -174,8 +177,8 @@ export class Publisher {
   }
 
   /**
-   * After a lost connection nobody knows whether the commit happened: the same events, with the same
-   * ids, are appended again where missing, which stores each of them once whatever happened.
+   * After a lost connection nobody knows whether the commit happened: the same events, with the
+   * same ids, are appended again where missing, which stores each of them once whatever happened.
    */
   async #appendPatiently(events: readonly RoutedEvent[]): Promise<readonly Position[]> {
     const { store, patienceMs } = this.#options;

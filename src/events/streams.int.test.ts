@@ -7,8 +7,8 @@ import { freshDatabase, type TestDatabase } from '../../test/support/database.ts
 import { eventually, gate } from '../../test/support/eventually.ts';
 import { names, openMill, quickRetry } from '../../test/support/mill.ts';
 import { randomFrom, seededRandom, seedOf } from '../../test/support/random.ts';
-import { defineEvent, type StoredEvent } from '../core/event.ts';
 import { permanentFailure } from '../core/errors.ts';
+import { defineEvent, type StoredEvent } from '../core/event.ts';
 import { deploymentModes } from '../runtime/heads.ts';
 
 let database: TestDatabase;
@@ -21,7 +21,12 @@ const numbers = (count: number) => Array.from({ length: count }, (_, n) => n);
 const code = (wanted: string) => (error: unknown) => (error as { code?: string }).code === wanted;
 
 describe('order', () => {
-  for (const kind of ['handle', 'async handle', 'handleBatch', 'handleBatch with fail()'] as const) {
+  for (const kind of [
+    'handle',
+    'async handle',
+    'handleBatch',
+    'handleBatch with fail()',
+  ] as const) {
     it(`of each key holds through retries: ${kind}`, async (t) => {
       const random = seededRandom(t);
       const { group, tenant, Thing } = names();
@@ -117,14 +122,19 @@ describe('order', () => {
       },
     });
     await mill.start();
-    const events = numbers(10).flatMap((n) => ['good', 'bad'].map((key) => [Thing, { tenantId: tenant, key, payload: { n } }] as const));
+    const events = numbers(10).flatMap((n) =>
+      ['good', 'bad'].map((key) => [Thing, { tenantId: tenant, key, payload: { n } }] as const),
+    );
     await mill.publishMany(events);
     await eventually('the good key is done', () => seen.length === 10);
     await eventually('the others wait', async () => {
       const [letter] = await mill.deadLetters.list({ tenantId: tenant });
       return letter?.waiting === 9;
     });
-    assert.deepEqual(seen, numbers(10).map((n) => `good${n}`));
+    assert.deepEqual(
+      seen,
+      numbers(10).map((n) => `good${n}`),
+    );
     assert.equal(mill.totals().handled, 11, 'the nine that wait were not attempted');
   });
 });
@@ -145,7 +155,11 @@ describe('handlers', () => {
         if (context.attempt < 3) throw new Error('again');
       },
     });
-    mill.subscribe({ group: `${group}-next`, events: [Next], handle: (event) => void followed.push(event) });
+    mill.subscribe({
+      group: `${group}-next`,
+      events: [Next],
+      handle: (event) => void followed.push(event),
+    });
     await mill.start();
     const input = { tenantId: tenant, key: 'k', correlationId: 'case', payload: { n: 0 } };
     const { eventId } = await mill.publish(Thing, input);
@@ -161,7 +175,12 @@ describe('handlers', () => {
     const tree = await mill.history.causalTree(tenant, eventId);
     assert.deepEqual(
       tree.map(({ depth, event }) => [depth, event.eventType]),
-      [[0, Thing.type], [1, 'RetryScheduled'], [1, 'RetryScheduled'], [1, Next.type]],
+      [
+        [0, Thing.type],
+        [1, 'RetryScheduled'],
+        [1, 'RetryScheduled'],
+        [1, Next.type],
+      ],
     );
   });
 
@@ -191,8 +210,9 @@ describe('handlers', () => {
     });
     await mill.start();
     await mill.publish(Thing, { tenantId: tenant, key: 'k', payload: { n: 0 } });
-    const letter = await eventually('it is a dead letter', async () =>
-      (await mill.deadLetters.list({ tenantId: tenant }))[0],
+    const letter = await eventually(
+      'it is a dead letter',
+      async () => (await mill.deadLetters.list({ tenantId: tenant }))[0],
     );
     assert.equal(letter.errorCode, 'HANDLER_TIMEOUT');
     assert.ok(told, 'the signal is aborted');
@@ -207,14 +227,19 @@ describe('handlers', () => {
     const mill = await openMill(t, database.url);
     const calls: (readonly StoredEvent<{ n: number }>[])[] = [];
     mill.subscribe({ group, events: [Thing], handleBatch: (events) => void calls.push(events) });
-    const items = numbers(60).map((n) => [Thing, { tenantId: `${tenant}-${n % 3}`, key: `k${n % 5}`, payload: { n } }] as const);
+    const items = numbers(60).map(
+      (n) => [Thing, { tenantId: `${tenant}-${n % 3}`, key: `k${n % 5}`, payload: { n } }] as const,
+    );
     await mill.publishMany(items);
     await mill.start();
     await eventually('all are handled', () => calls.flat().length === 60);
     for (const events of calls) {
       assert.equal(new Set(events.map(({ tenantId }) => tenantId)).size, 1);
       const offsets = events.map(({ offset }) => offset);
-      assert.deepEqual(offsets, offsets.toSorted((a, b) => a - b));
+      assert.deepEqual(
+        offsets,
+        offsets.toSorted((a, b) => a - b),
+      );
     }
     assert.ok(calls.length < 60, 'several at once');
   });
@@ -234,7 +259,10 @@ describe('handlers', () => {
     await publisher.publish(v2, { tenantId: tenant, key: 'new', payload: { cents: 5 } });
     await publisher.publish(v3, { tenantId: tenant, key: 'future', payload: { cents: 9 } });
     const mill = await openMill(t, database.url);
-    const seen = new Map<string, unknown[]>([['strict', []], ['open', []]]);
+    const seen = new Map<string, unknown[]>([
+      ['strict', []],
+      ['open', []],
+    ]);
     for (const [name, into] of seen) {
       mill.subscribe({
         group: `${group}-${name}`,
@@ -245,12 +273,16 @@ describe('handlers', () => {
     }
     await mill.start();
     await eventually('the open group has all', () => seen.get('open')?.length === 3);
-    const letter = await eventually('the strict group has a dead letter', async () =>
-      (await mill.deadLetters.list({ tenantId: tenant, group: `${group}-strict` }))[0],
+    const letter = await eventually(
+      'the strict group has a dead letter',
+      async () => (await mill.deadLetters.list({ tenantId: tenant, group: `${group}-strict` }))[0],
     );
     assert.equal(letter.errorCode, 'EVENT_VERSION_UNSUPPORTED');
     assert.equal(letter.retryCount, 0);
-    const both = [['new', 2, 5], ['old', 2, 200]];
+    const both = [
+      ['new', 2, 5],
+      ['old', 2, 200],
+    ];
     assert.deepEqual(seen.get('strict')?.sort(), both);
     assert.deepEqual(seen.get('open')?.sort(), [['future', 3, 9], ...both]);
   });
@@ -258,10 +290,16 @@ describe('handlers', () => {
   it('of a group from the end get what comes after it was registered', async (t) => {
     const { group, tenant, Thing } = names();
     const mill = await openMill(t, database.url);
-    const publish = (n: number) => mill.publish(Thing, { tenantId: tenant, key: 'k', payload: { n } });
+    const publish = (n: number) =>
+      mill.publish(Thing, { tenantId: tenant, key: 'k', payload: { n } });
     await publish(1);
     const seen: number[] = [];
-    mill.subscribe({ group, events: [Thing], from: 'end', handle: ({ payload }) => void seen.push(payload.n) });
+    mill.subscribe({
+      group,
+      events: [Thing],
+      from: 'end',
+      handle: ({ payload }) => void seen.push(payload.n),
+    });
     await mill.start();
     await publish(2);
     await publish(3);
@@ -276,7 +314,11 @@ describe('modes', () => {
     const receiver = await openMill(t, database.url, { mode: 'PollingOnly' });
     const publisher = await openMill(t, database.url);
     const seen: number[] = [];
-    receiver.subscribe({ group, events: [Thing], handle: ({ payload }) => void seen.push(payload.n) });
+    receiver.subscribe({
+      group,
+      events: [Thing],
+      handle: ({ payload }) => void seen.push(payload.n),
+    });
     await receiver.start();
     let n = 0;
     for (const mode of [...deploymentModes, ...deploymentModes.toReversed()]) {
@@ -298,7 +340,11 @@ describe('modes', () => {
     const receiver = await openMill(t, database.url, { mode: 'EventDrivenOnly' });
     const publisher = await openMill(t, database.url);
     const seen: number[] = [];
-    receiver.subscribe({ group, events: [Thing], handle: ({ payload }) => void seen.push(payload.n) });
+    receiver.subscribe({
+      group,
+      events: [Thing],
+      handle: ({ payload }) => void seen.push(payload.n),
+    });
     await receiver.start();
     await publisher.start();
     for (const n of numbers(20)) {
@@ -361,7 +407,11 @@ describe('publishing', () => {
     assert.ok(most <= 50, `${most} at once`);
     const { events } = await mill.history.list({ tenantId: tenant, key: 'k1', limit: 1000 });
     const inOrder = events.map(({ payload }) => (payload as { n: number }).n);
-    assert.deepEqual(inOrder, inOrder.toSorted((a, b) => a - b), 'in the order of the calls');
+    assert.deepEqual(
+      inOrder,
+      inOrder.toSorted((a, b) => a - b),
+      'in the order of the calls',
+    );
   });
 
   it('refuses what is not JSON, naming the place', async (t) => {

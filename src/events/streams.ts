@@ -205,7 +205,9 @@ export class Streams {
       this.#ended.handled += stream.handled;
       this.#ended.failed += stream.failed;
       this.#ended.settlements += stream.settlements;
-      if (how === 'lease-lost') this.membership.lost({ group, partition, epoch });
+      if (how !== 'lease-lost') return;
+      onError(new Error('another worker owns it; what was under way is undone'), key);
+      this.membership.lost({ group, partition, epoch });
     });
     this.#running.set(key, { stream, group: definition, partition, ended });
   }

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { seededRandom } from '../../test/support/random.ts';
 import type { StoredEvent } from '../core/event.ts';
+import type { DeadLetter, DeadLetterVerb, FailureRecord } from './failures.ts';
 import {
   appended,
   type CaseContext,
@@ -11,7 +12,6 @@ import {
   numbered,
   settlement,
 } from './fixtures.conformance.ts';
-import type { DeadLetter, DeadLetterVerb, FailureRecord } from './failures.ts';
 import type { KeyRef } from './streams.ts';
 
 const limits = { keys: 64, perKey: 64 };
@@ -57,15 +57,29 @@ export const failureCases: Cases = {
     const cursor = await context.store.streams.openCursor(at);
     assert.deepEqual(cursor.blocked, [blockedKey(context.tenant, 'k')]);
     const due = await context.store.failures.due(at, limits);
-    assert.deepEqual(due.map(({ event }) => event), events);
-    assert.deepEqual(due.map(({ attempts }) => attempts), [1, 0, 0, 0]);
-    assert.deepEqual(offsets((await context.store.failures.due(at, { keys: 1, perKey: 2 })).map(({ event }) => event)), offsets(events.slice(0, 2)));
+    assert.deepEqual(
+      due.map(({ event }) => event),
+      events,
+    );
+    assert.deepEqual(
+      due.map(({ attempts }) => attempts),
+      [1, 0, 0, 0],
+    );
+    assert.deepEqual(
+      offsets(
+        (await context.store.failures.due(at, { keys: 1, perKey: 2 })).map(({ event }) => event),
+      ),
+      offsets(events.slice(0, 2)),
+    );
   },
 
   'a retry of the future is not due, and says when': async (context) => {
     const { at, events } = await claimed(context, { count: 1 });
     assert.equal(await context.store.failures.nextDueMs(at), null);
-    await settler(context, at)([failure(events[0] as StoredEvent, 'retrying', { delayMs: 60_000 })]);
+    await settler(
+      context,
+      at,
+    )([failure(events[0] as StoredEvent, 'retrying', { delayMs: 60_000 })]);
     assert.deepEqual(await dueOffsets(context, at), []);
     const ms = (await context.store.failures.nextDueMs(at)) as number;
     assert.ok(ms > 50_000 && ms <= 60_000, `${ms} ms`);
@@ -92,8 +106,12 @@ export const failureCases: Cases = {
     const { at, settle } = await deadLane(context);
     const { store, tenant, group } = context;
     const other = Array.from({ length: 50 }, (_, i) => `free${i}`);
-    const found = (await appended(store, other.flatMap((key) => numbered(store, tenant, key, 1))))
-      .find(({ partition }) => partition === at.partition) as StoredEvent;
+    const found = (
+      await appended(
+        store,
+        other.flatMap((key) => numbered(store, tenant, key, 1)),
+      )
+    ).find(({ partition }) => partition === at.partition) as StoredEvent;
     await settle([failure(found, 'retrying')]);
     assert.deepEqual(await dueOffsets(context, at), [found.offset]);
     const [letter] = await store.failures.list({ tenantId: tenant, group });
@@ -159,15 +177,19 @@ export const failureCases: Cases = {
     assert.deepEqual(await dueOffsets(context, at), []);
     assert.deepEqual((await context.store.streams.openCursor(at)).blocked, []);
     const letters = await context.store.failures.list({ tenantId: context.tenant });
-    assert.deepEqual(letters.map(({ status }) => status), Array(3).fill('discarded'));
+    assert.deepEqual(
+      letters.map(({ status }) => status),
+      Array(3).fill('discarded'),
+    );
   },
 
   'retry-key runs all of a key again': async (context) => {
     const { at, events } = await claimed(context, { count: 3 });
     const { tenantId, eventId } = events[0] as StoredEvent;
-    await settler(context, at)(
-      events.map((event, i) => failure(event, i === 1 ? 'parked' : 'dead')),
-    );
+    await settler(
+      context,
+      at,
+    )(events.map((event, i) => failure(event, i === 1 ? 'parked' : 'dead')));
     const ref = { tenantId, eventId, group: at.group };
     await context.store.failures.apply(ref, { verb: 'retry-key' });
     assert.deepEqual(await dueOffsets(context, at), offsets(events));
@@ -202,7 +224,9 @@ export const failureCases: Cases = {
       detail: 'stack',
     });
     await settler(context, at)([record]);
-    const [letter] = (await context.store.failures.list({ tenantId: context.tenant })) as [DeadLetter];
+    const [letter] = (await context.store.failures.list({ tenantId: context.tenant })) as [
+      DeadLetter,
+    ];
     const { failedAt, ...rest } = letter;
     assert.ok(Math.abs(Date.parse(failedAt) - Date.now()) < 60_000);
     const { eventId, eventType, tenantId, partition, offset } = events[0] as StoredEvent;
@@ -233,7 +257,10 @@ export const failureCases: Cases = {
     const random = seededRandom(t);
     const { at } = await claimed(context, { key: 'key0' });
     const keys = Array.from({ length: 400 }, (_, i) => `key${i}`);
-    const all = await appended(store, keys.flatMap((key) => numbered(store, tenant, key, 1)));
+    const all = await appended(
+      store,
+      keys.flatMap((key) => numbered(store, tenant, key, 1)),
+    );
     const mine = all.filter(({ partition }) => partition === at.partition);
     await settler(context, at)(mine.map((event) => failure(event, 'dead')));
     // Another group fails on the same events at the same moment.

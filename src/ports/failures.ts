@@ -5,13 +5,7 @@
 import type { StoredEvent } from '../core/event.ts';
 import type { GroupPartition } from './streams.ts';
 
-export type FailureStatus =
-  | 'retrying'
-  | 'parked'
-  | 'dead'
-  | 'skipped'
-  | 'discarded'
-  | 'succeeded';
+export type FailureStatus = 'retrying' | 'parked' | 'dead' | 'skipped' | 'discarded' | 'succeeded';
 
 /** One failed or parked event, as a settlement records it. */
 export interface FailureRecord {

@@ -1,8 +1,8 @@
 /** What the conformance cases are given, and the events they work with. */
 import type { TestContext } from 'node:test';
-import type { StandardSchemaV1 } from '../core/schema.ts';
 import { defineEvent, type EventInput, prepareEvent, type StoredEvent } from '../core/event.ts';
 import { partitionFor } from '../core/partition.ts';
+import type { StandardSchemaV1 } from '../core/schema.ts';
 import type { FailureRecord } from './failures.ts';
 import type { RoutedEvent, Store } from './store.ts';
 import type { Settlement } from './streams.ts';

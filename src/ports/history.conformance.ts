@@ -2,8 +2,15 @@
 import assert from 'node:assert/strict';
 import { seededRandom } from '../../test/support/random.ts';
 import type { StoredEvent } from '../core/event.ts';
+import {
+  appended,
+  type CaseContext,
+  type Cases,
+  Other,
+  routed,
+  Thing,
+} from './fixtures.conformance.ts';
 import type { EventFilter } from './history.ts';
-import { appended, type CaseContext, type Cases, Other, routed, Thing } from './fixtures.conformance.ts';
 
 const ids = (events: readonly StoredEvent[]) => events.map(({ eventId }) => eventId);
 
@@ -51,7 +58,11 @@ async function assertTree(context: CaseContext, key: string | null): Promise<voi
   ];
   for (const [name, member] of Object.entries(tree)) {
     const found = await store.history.causalTree(tenant, member.eventId);
-    assert.deepEqual(found.map(({ depth, event }) => [depth, event]), wanted, `from the ${name}`);
+    assert.deepEqual(
+      found.map(({ depth, event }) => [depth, event]),
+      wanted,
+      `from the ${name}`,
+    );
   }
 }
 
@@ -130,7 +141,9 @@ export const historyCases: Cases = {
   },
 
   'an event without a key is found by its own id as correlation': async ({ store, tenant }) => {
-    const [event] = await appended(store, [routed(store, { tenantId: tenant, key: null, payload: 1 })]);
+    const [event] = await appended(store, [
+      routed(store, { tenantId: tenant, key: null, payload: 1 }),
+    ]);
     const correlationId = event?.eventId as string;
     assert.equal(event?.correlationId, correlationId);
     const page = await store.history.list({ tenantId: tenant, correlationId });
@@ -144,14 +157,19 @@ export const historyCases: Cases = {
 
   'a causal tree across keys is whole from each of its members': async (context) => {
     const { store, tenant } = context;
-    const [root] = await appended(store, [routed(store, { tenantId: tenant, key: 'a', payload: 0 })]);
+    const [root] = await appended(store, [
+      routed(store, { tenantId: tenant, key: 'a', payload: 0 }),
+    ]);
     const { eventId: causationId, correlationId } = root as StoredEvent;
     const [child] = await appended(store, [
       routed(store, { tenantId: tenant, key: 'b', payload: 1, causationId, correlationId }),
     ]);
     for (const { eventId } of [root, child] as StoredEvent[]) {
       const found = await store.history.causalTree(tenant, eventId);
-      assert.deepEqual(found.map(({ event }) => event), [root, child]);
+      assert.deepEqual(
+        found.map(({ event }) => event),
+        [root, child],
+      );
     }
   },
 

@@ -3,7 +3,15 @@ import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { seededRandom } from '../../test/support/random.ts';
 import { newEventId } from '../core/ids.ts';
-import { appended, type Cases, numbered, Other, readAll, routed, Thing } from './fixtures.conformance.ts';
+import {
+  appended,
+  type Cases,
+  numbered,
+  Other,
+  readAll,
+  routed,
+  Thing,
+} from './fixtures.conformance.ts';
 
 const code = (wanted: string) => (error: unknown) => (error as { code?: string }).code === wanted;
 
@@ -42,7 +50,12 @@ export const logCases: Cases = {
     }
   },
 
-  'eight writers with delays and rollbacks leave no hole': async ({ store, tenant, t, another }) => {
+  'eight writers with delays and rollbacks leave no hole': async ({
+    store,
+    tenant,
+    t,
+    another,
+  }) => {
     const random = seededRandom(t);
     const stores = [store, await another()];
     const before = await store.log.heads();
@@ -53,7 +66,11 @@ export const logCases: Cases = {
         for (let n = 0; n < 25; n += 1) {
           if (random.chance(0.3)) await sleep(random.below(4));
           const events = Array.from({ length: 1 + random.below(4) }, () =>
-            routed(store, { tenantId: tenant, key: `k${random.below(20)}`, payload: { writer, n } }),
+            routed(store, {
+              tenantId: tenant,
+              key: `k${random.below(20)}`,
+              payload: { writer, n },
+            }),
           );
           if (random.chance(0.2)) {
             // A rolled back append: a settlement of nobody's partition is refused with its events.
@@ -141,7 +158,10 @@ export const logCases: Cases = {
     const event = routed(store, { tenantId: tenant, key: 'k', payload: 1 });
     const answers = await store.log.append([event, event], { once: true });
     assert.equal(answers[0]?.offset, answers[1]?.offset);
-    assert.deepEqual(answers.map(({ duplicate }) => duplicate), [false, true]);
+    assert.deepEqual(
+      answers.map(({ duplicate }) => duplicate),
+      [false, true],
+    );
     const page = await store.history.list({ tenantId: tenant });
     assert.equal(page.events.length, 1);
   },
@@ -151,7 +171,10 @@ export const logCases: Cases = {
     const one = routed(store, { tenantId: tenant, key: 'k', payload: 1, eventId });
     const two = routed(store, { tenantId: `${tenant}-b`, key: 'k', payload: 2, eventId });
     const answers = await store.log.append([one, two], { once: true });
-    assert.deepEqual(answers.map(({ duplicate }) => duplicate), [false, false]);
+    assert.deepEqual(
+      answers.map(({ duplicate }) => duplicate),
+      [false, false],
+    );
     assert.equal((await store.history.find(tenant, eventId))?.payload, 1);
     assert.equal((await store.history.find(`${tenant}-b`, eventId))?.payload, 2);
   },

@@ -33,7 +33,10 @@ export const stagingCases: Cases = {
     });
     assert.deepEqual(await payloads(context, 'k'), []);
     await eventually('the sequencer moves them', async () => (await sequenceAll(store)) === 5);
-    assert.deepEqual(await payloads(context, 'k'), [0, 1, 2, 3, 4].map((n) => ({ n })));
+    assert.deepEqual(
+      await payloads(context, 'k'),
+      [0, 1, 2, 3, 4].map((n) => ({ n })),
+    );
   },
 
   'staged in a transaction that is rolled back, never appear': async (context) => {
@@ -56,7 +59,9 @@ export const stagingCases: Cases = {
       staged = resolve;
     });
     const long = second.withTenant(tenant, async (tx) => {
-      await second.staging.stage(tx, [routed(store, { tenantId: tenant, key: 'k', payload: 'long' })]);
+      await second.staging.stage(tx, [
+        routed(store, { tenantId: tenant, key: 'k', payload: 'long' }),
+      ]);
       staged();
       await opened;
     });

@@ -66,7 +66,9 @@ export const streamCases: Cases = {
     const { at } = await claimed(context);
     const { streams } = context.store;
     await streams.releaseLease({ ...at, epoch: 1 });
-    const lease = (await streams.leases([at.group], ttlMs)).find((l) => l.partition === at.partition);
+    const lease = (await streams.leases([at.group], ttlMs)).find(
+      (l) => l.partition === at.partition,
+    );
     assert.equal(lease?.workerId, null);
     assert.equal(lease?.epoch, 2);
     await assert.rejects(streams.settle(settlement(at, { seq: 1, position: 0 })), leaseLost);
@@ -84,7 +86,10 @@ export const streamCases: Cases = {
       settlement(at, { seq: 1, position: last, ahead: [last + 2, last + 5], events: follow }),
     );
     assert.deepEqual(result.keys, []);
-    assert.deepEqual(result.appended.map(({ eventId }) => eventId), follow.map((f) => f.event.eventId));
+    assert.deepEqual(
+      result.appended.map(({ eventId }) => eventId),
+      follow.map((f) => f.event.eventId),
+    );
     for (const event of result.appended) {
       assert.deepEqual(await store.history.find(tenant, event.eventId), event);
     }
@@ -158,13 +163,19 @@ export const streamCases: Cases = {
       const { seq, position } = await store.streams.openCursor(at);
       const old = store.streams
         .settle(settlement(at, { epoch, seq: seq + 1, position: position + 1 }))
-        .then(() => true, () => false);
+        .then(
+          () => true,
+          () => false,
+        );
       await second.streams.takeLease({ ...at, seenEpoch: epoch, workerId: crypto.randomUUID() });
       epoch += 1;
       const opened = await second.streams.openCursor(at);
       const fresh = second.streams
         .settle(settlement(at, { epoch, seq: opened.seq + 1, position: opened.position + 1 }))
-        .then(() => true, () => false);
+        .then(
+          () => true,
+          () => false,
+        );
       const wins = (await Promise.all([old, fresh])).filter(Boolean).length;
       const after = await store.streams.openCursor(at);
       assert.equal(after.position - position, wins, 'each settlement that counted counts once');

@@ -1,6 +1,6 @@
 /**
- * More streams with a transaction than the pool has connections: a stream that holds one and needs
- * another must never wait for a stream that does the same.
+ * More streams with a transaction than the pool has connections: a stream that holds one and
+ * needs another must never wait for a stream that does the same.
  */
 import assert from 'node:assert/strict';
 import test from 'node:test';

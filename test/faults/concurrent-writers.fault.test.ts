@@ -1,6 +1,7 @@
 /**
- * Eight writers with delays and rollbacks, in transactions of their own and outside of them: the log
- * has no holes, follows the order of commits, and a reader that starts at any time never skips.
+ * Eight writers with delays and rollbacks, in transactions of their own and outside of them: the
+ * log has no holes, follows the order of commits, and a reader that starts at any time never
+ * skips.
  */
 import assert from 'node:assert/strict';
 import test from 'node:test';

@@ -1,6 +1,7 @@
 /**
  * A worker cannot say that it lives for longer than its time to live, again and again, while its
- * other calls get through: it gives up what is under way, and none of it may be committed by halves.
+ * other calls get through: it gives up what is under way, and none of it may be committed by
+ * halves.
  */
 import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';

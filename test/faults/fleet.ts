@@ -1,6 +1,6 @@
 /**
- * The worker processes of a fault run: started, watched, killed by pid, all of them gone at the end.
- * An exit that nobody asked for is a finding of its own (an unhandled error ends a process).
+ * The worker processes of a fault run: started, watched, killed by pid, all of them gone at the
+ * end. An exit that nobody asked for is a finding of its own (an unhandled error ends a process).
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -37,7 +37,7 @@ export class Fleet {
     this.#started += 1;
     const name = `w${this.#started}`;
     const defaults = { handlerMs: 5, heartbeatMs: 1_000, timeToLiveMs: 5_000 };
-    const effectsOutside = process.env['MILLRACE_FAULTS_BREAK'] === 'effects-outside';
+    const effectsOutside = process.env.MILLRACE_FAULTS_BREAK === 'effects-outside';
     const options = { ...defaults, effectsOutside, ...this.#options, worker: name };
     const child = spawn(process.execPath, ['--conditions=millrace-source', script], {
       env: { ...process.env, FAULT_OPTIONS: JSON.stringify(options) },

@@ -1,6 +1,6 @@
 /**
- * A handler that outlives its time limit goes on with the transaction it was given. Its writes must
- * not get into the batch that goes on without it, least of all as another tenant.
+ * A handler that outlives its time limit goes on with the transaction it was given. Its writes
+ * must not get into the batch that goes on without it, least of all as another tenant.
  */
 import assert from 'node:assert/strict';
 import test from 'node:test';

@@ -1,18 +1,24 @@
 /**
  * Compares what the producer was promised with what is in the database, in the words of the fault
- * plan: lost, recovered, unexpected, duplicated, out of order, stale accepted, stuck. One line per
- * fault is printed, and written to MILLRACE_FAULTS_LEDGER for the table of `npm run faults`.
+ * plan: lost, recovered, unexpected, duplicated, out of order, stale accepted, stuck. One line
+ * per fault is printed, and written to MILLRACE_FAULTS_LEDGER for the table of `npm run faults`.
  */
 import assert from 'node:assert/strict';
 import * as fs from 'node:fs';
+import * as os from 'node:os';
 import { eventually } from './eventually.ts';
 import { stages } from './pipeline.ts';
 import type { Producer } from './producer.ts';
 import type { FaultServer } from './server.ts';
 
 /** 1 for every commit; the nightly run sets more. */
-export const scale = Math.max(0.1, Number(process.env['MILLRACE_FAULTS_SCALE'] ?? 1));
+export const scale = Math.max(0.1, Number(process.env.MILLRACE_FAULTS_SCALE ?? 1));
 export const scaled = (count: number) => Math.ceil(count * scale);
+
+/** A limit for this moment: on a machine with more to do than cores, everything takes longer. */
+export function allowedMs(limitMs: number): number {
+  return limitMs * Math.max(1, (os.loadavg()[0] ?? 0) / os.availableParallelism());
+}
 
 export interface Verdict {
   /** Acknowledged and without an effect of each stage. */
@@ -135,7 +141,7 @@ export function record(line: LedgerLine): void {
   const found = Object.entries(verdict).map(([name, value]) => `${name} ${value}`);
   const parts = [`${injected} injected`, `${events} events`, ...found, recovery(line), note];
   console.log(`LEDGER ${fault} (seed ${seed}): ${parts.filter(Boolean).join(', ')}`);
-  const file = process.env['MILLRACE_FAULTS_LEDGER'];
+  const file = process.env.MILLRACE_FAULTS_LEDGER;
   if (file !== undefined) fs.appendFileSync(file, `${JSON.stringify(line)}\n`);
 }
 

@@ -1,7 +1,7 @@
 /**
- * The connection is cut after a commit was sent and before its answer arrives, so that nobody knows
- * whether it happened: publishing tries again and stores each event once; settlements neither lose
- * effects nor double them.
+ * The connection is cut after a commit was sent and before its answer arrives, so that nobody
+ * knows whether it happened: publishing tries again and stores each event once; settlements
+ * neither lose effects nor double them.
  */
 import assert from 'node:assert/strict';
 import test from 'node:test';

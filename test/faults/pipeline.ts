@@ -1,8 +1,8 @@
 /**
- * The system under test of the fault runs: two groups in a row. `ship` handles each event alone and
- * publishes a follow-up; `bill` handles the follow-ups in batches. Both write (key, seq) into a table
- * without any unique constraint, in the transaction of their cursor, so that every effect that should
- * not be there can be seen there.
+ * The system under test of the fault runs: two groups in a row. `ship` handles each event alone
+ * and publishes a follow-up; `bill` handles the follow-ups in batches. Both write (key, seq) into
+ * a table without any unique constraint, in the transaction of their cursor, so that every effect
+ * that should not be there can be seen there.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { defineEvent, type Millrace, type SqlTransaction, type StandardSchemaV1 } from 'millrace';

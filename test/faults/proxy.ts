@@ -1,6 +1,6 @@
 /**
- * A TCP proxy in front of Postgres that loses answers: on command it lets one client message through
- * and then cuts the connection before the client hears what became of it.
+ * A TCP proxy in front of Postgres that loses answers: on command it lets one client message
+ * through and then cuts the connection before the client hears what became of it.
  */
 import * as net from 'node:net';
 

@@ -1,6 +1,6 @@
 /**
  * Randomness that can be had again: every random test takes its numbers from here and prints the
- * seed. Set MILLRACE_TEST_SEED to the printed number to see the same run.
+ * seed. Set MILLRACE_SEED to the printed number to see the same run.
  */
 
 export interface Random {
@@ -15,7 +15,7 @@ export interface Random {
 
 /** A generator for the seed wanted from outside, else for a new one; prints which. */
 export function announcedRandom(name: string): Random {
-  const wanted = process.env['MILLRACE_TEST_SEED'];
+  const wanted = process.env.MILLRACE_SEED;
   const seed = wanted === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(wanted);
   console.log(`${name}: seed ${seed}`);
   return createRandom(seed);

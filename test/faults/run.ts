@@ -1,7 +1,7 @@
 /**
  * Runs every fault test, or those whose file name contains an argument, and ends with one table.
- * MILLRACE_FAULTS_SCALE multiplies the sizes (1 for every commit, 25 for a night);
- * MILLRACE_TEST_SEED repeats a run; MILLRACE_FAULTS_BREAK=effects-outside proves that it can fail.
+ * MILLRACE_FAULTS_SCALE multiplies the sizes (1 for every commit, 25 for a night); MILLRACE_SEED
+ * repeats a run; MILLRACE_FAULTS_BREAK=effects-outside proves that it can fail.
  */
 import { spawn } from 'node:child_process';
 import * as fs from 'node:fs';

@@ -1,6 +1,6 @@
 /**
- * A Postgres of a test's own, on a loopback port that stays the same through crashes, so that it can
- * be killed and come back under running workers. Everything goes when the test ends.
+ * A Postgres of a test's own, on a loopback port that stays the same through crashes, so that it
+ * can be killed and come back under running workers. Everything goes when the test ends.
  */
 import * as fs from 'node:fs/promises';
 import * as net from 'node:net';

@@ -1,6 +1,7 @@
 /**
  * A worker process of the fault runs: the pipeline on the database of FAULT_OPTIONS, until it is
- * killed or told to stop. Says `ready`, and each error that the engine survived, on standard output.
+ * killed or told to stop. Says `ready`, and each error that the engine survived, on standard
+ * output.
  */
 import { connect } from 'millrace';
 import pg from 'pg';
@@ -16,7 +17,7 @@ export interface WorkerOptions {
   readonly effectsOutside: boolean;
 }
 
-const options = JSON.parse(process.env['FAULT_OPTIONS'] ?? '{}') as WorkerOptions;
+const options = JSON.parse(process.env.FAULT_OPTIONS ?? '{}') as WorkerOptions;
 const { url, worker, handlerMs, heartbeatMs, timeToLiveMs } = options;
 
 /** Statements of a pool of its own, each committed at once. */

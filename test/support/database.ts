@@ -49,7 +49,7 @@ export async function freshDatabase(serverUrl?: string): Promise<TestDatabase> {
  */
 export function eachPostgres(name: string, suite: (server: TestServer) => void): void {
   describe(`${name} on the ${embedded.name}`, () => suite(embedded));
-  const url = process.env['DATABASE_URL'];
+  const url = process.env.DATABASE_URL;
   if (url) {
     const outside = { name: 'Postgres of DATABASE_URL', fresh: () => freshDatabase(url) };
     describe(`${name} on the ${outside.name}`, () => suite(outside));
@@ -59,7 +59,7 @@ export function eachPostgres(name: string, suite: (server: TestServer) => void):
 }
 
 async function startServer(): Promise<string> {
-  const shared = process.env['MILLRACE_TEST_URL'];
+  const shared = process.env.MILLRACE_TEST_URL;
   if (shared) return shared;
   const root = await mkdtemp(path.join(tmpdir(), 'millrace-test-'));
   const postgres = await startEmbeddedPostgres({ directory: path.join(root, 'postgres') });

@@ -1,13 +1,14 @@
 /**
  * A store that misbehaves by seed, around any real one: answers that get lost after the work was
- * done, errors before it, delays, and notices that are dropped, doubled or late. What the port allows
- * a store to do, this one does often. In the spirit of TigerBeetle's src/testing/storage.zig.
+ * done, errors before it, delays, and notices that are dropped, doubled or late. What the port
+ * allows a store to do, this one does often. In the spirit of TigerBeetle's
+ * src/testing/storage.zig.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MillraceError } from '../../src/core/errors.ts';
 import type { NoticeHandlers, Store } from '../../src/ports/store.ts';
-import type { Settlement, SettlementTransaction } from '../../src/ports/streams.ts';
-import { createRandom } from '../faults/random.ts';
+import type { Settlement, SettlementTransaction, SettleResult } from '../../src/ports/streams.ts';
+import { createRandom, type Random } from '../faults/random.ts';
 
 /** Probabilities, from 0 to 1; what is left out does not happen. */
 export interface Faults {
@@ -30,68 +31,69 @@ export interface FaultyStore extends Store {
 /** Calls whose outcome may get lost; the others are only refused and delayed. */
 const writes = new Set(['append', 'settle', 'takeLease', 'releaseLease', 'heartbeat', 'sequence']);
 
-export function faulty(store: Store, seed: number, faults: Faults): FaultyStore {
-  const random = createRandom(seed);
-  const injected = { lostAnswer: 0, refused: 0, delayed: 0, dropped: 0, doubled: 0 };
-  const happens = (fault: keyof typeof injected, probability = 0) => {
-    if (!random.chance(probability)) return false;
-    injected[fault] += 1;
-    return true;
-  };
-  const unavailable = (what: string) =>
-    new MillraceError('STORE_UNAVAILABLE', `A fault was injected: ${what}.`);
-  const late = async () => {
-    if (happens('delayed', faults.delayed)) await sleep(random.next() * (faults.delayMs ?? 20));
-  };
+/** Decides by seed what goes wrong, and counts it. */
+class Injector {
+  readonly injected = { lostAnswer: 0, refused: 0, delayed: 0, dropped: 0, doubled: 0 };
+  readonly #random: Random;
+  readonly #faults: Faults;
 
-  async function call<T>(name: string, work: () => Promise<T>): Promise<T> {
-    await late();
-    if (happens('refused', faults.refused)) throw unavailable(`${name} was not done`);
+  constructor(seed: number, faults: Faults) {
+    this.#random = createRandom(seed);
+    this.#faults = faults;
+  }
+
+  happens(fault: keyof FaultyStore['injected'], probability = 0): boolean {
+    if (!this.#random.chance(probability)) return false;
+    this.injected[fault] += 1;
+    return true;
+  }
+
+  async delay(): Promise<void> {
+    const { delayed, delayMs = 20 } = this.#faults;
+    if (this.happens('delayed', delayed)) await sleep(this.#random.next() * delayMs);
+  }
+
+  async call<T>(name: string, work: () => Promise<T>): Promise<T> {
+    const { refused, lostAnswer } = this.#faults;
+    await this.delay();
+    if (this.happens('refused', refused)) throw unavailable(`${name} was not done`);
     const answer = await work();
-    if (writes.has(name) && happens('lostAnswer', faults.lostAnswer)) {
+    if (writes.has(name) && this.happens('lostAnswer', lostAnswer)) {
       throw unavailable(`${name} was done, its answer is lost`);
     }
     return answer;
   }
 
-  /** Every method that answers with a promise, through `call`. */
-  function wrap<T extends object>(target: T): T {
+  /** The same object, each of its methods through `call`. */
+  wrap<T extends object>(target: T): T {
     return new Proxy(target, {
-      get(object, name) {
+      get: (object, name) => {
         const member = Reflect.get(object, name) as unknown;
         if (typeof member !== 'function') return member;
-        return (...args: unknown[]) => call(String(name), () => member.apply(object, args));
+        return (...args: unknown[]) => this.call(String(name), () => member.apply(object, args));
       },
     });
   }
 
-  const streams = wrap(store.streams);
-  return {
-    ...store,
-    injected,
-    log: wrap(store.log),
-    staging: wrap(store.staging),
-    failures: wrap(store.failures),
-    streams: new Proxy(streams, {
-      get(object, name) {
-        if (name !== 'begin') return Reflect.get(object, name);
-        return async (): Promise<SettlementTransaction> => {
-          const transaction = await call('begin', () => store.streams.begin());
-          return { ...transaction, settle: async (settlement) => settle(transaction, settlement) };
-        };
+  unreliable({ onNotice, onLost }: NoticeHandlers): NoticeHandlers {
+    const { noticeDropped, noticeDoubled } = this.#faults;
+    return {
+      onLost,
+      onNotice: (notice) => {
+        if (this.happens('dropped', noticeDropped)) return;
+        const times = this.happens('doubled', noticeDoubled) ? 2 : 1;
+        void this.delay().then(() => {
+          for (let i = 0; i < times; i += 1) onNotice(notice);
+        });
       },
-    }),
-    notices: {
-      send: (notice) => call('send', () => store.notices.send(notice)),
-      listen: (handlers) => store.notices.listen(unreliable(handlers)),
-    },
-  };
+    };
+  }
 
   /** The port says: after an error of `settle` nothing is left open. */
-  async function settle(transaction: SettlementTransaction, settlement: Settlement) {
+  async settle(transaction: SettlementTransaction, settlement: Settlement): Promise<SettleResult> {
     let done = false;
     try {
-      return await call('settle', () => {
+      return await this.call('settle', () => {
         done = true;
         return transaction.settle(settlement);
       });
@@ -99,17 +101,31 @@ export function faulty(store: Store, seed: number, faults: Faults): FaultyStore 
       if (!done) await transaction.rollback();
     }
   }
+}
 
-  function unreliable({ onNotice, onLost }: NoticeHandlers): NoticeHandlers {
-    return {
-      onLost,
-      onNotice: (notice) => {
-        if (happens('dropped', faults.noticeDropped)) return;
-        const times = happens('doubled', faults.noticeDoubled) ? 2 : 1;
-        void late().then(() => {
-          for (let i = 0; i < times; i += 1) onNotice(notice);
-        });
-      },
-    };
-  }
+function unavailable(what: string): MillraceError {
+  return new MillraceError('STORE_UNAVAILABLE', `A fault was injected: ${what}.`);
+}
+
+export function faulty(store: Store, seed: number, faults: Faults): FaultyStore {
+  const injector = new Injector(seed, faults);
+  const streams = injector.wrap(store.streams);
+  const begin = async (): Promise<SettlementTransaction> => {
+    const transaction = await injector.call('begin', () => store.streams.begin());
+    return { ...transaction, settle: (settlement) => injector.settle(transaction, settlement) };
+  };
+  return {
+    ...store,
+    injected: injector.injected,
+    log: injector.wrap(store.log),
+    staging: injector.wrap(store.staging),
+    failures: injector.wrap(store.failures),
+    streams: new Proxy(streams, {
+      get: (object, name) => (name === 'begin' ? begin : Reflect.get(object, name)),
+    }),
+    notices: {
+      send: (notice) => injector.call('send', () => store.notices.send(notice)),
+      listen: (handlers) => store.notices.listen(injector.unreliable(handlers)),
+    },
+  };
 }

@@ -1,8 +1,8 @@
-/** Platforms for tests: quick to notice each other, with names of their own in a shared database. */
+/** Platforms for tests: quick to notice each other, each test with names of its own. */
 import type { TestContext } from 'node:test';
 import pg from 'pg';
 import { z } from 'zod';
-import { connect, type ConnectOptions } from '../../src/connect.ts';
+import { type ConnectOptions, connect } from '../../src/connect.ts';
 import { defineEvent } from '../../src/core/event.ts';
 import type { Millrace } from '../../src/millrace.ts';
 
@@ -54,7 +54,7 @@ export async function ask<Row = Record<string, unknown>>(
   }
 }
 
-/** A table that handlers write into: id in order of writing, key and n; duplicates would be seen. */
+/** A table that handlers write into: id in order of writing, key, n. Duplicates would be seen. */
 export async function effectTable(url: string, table: string, extra = ''): Promise<void> {
   await ask(
     url,
@@ -64,7 +64,10 @@ export async function effectTable(url: string, table: string, extra = ''): Promi
 }
 
 export async function effectsByKey(url: string, table: string): Promise<Map<string, number[]>> {
-  const rows = await ask<{ key: string; n: number }>(url, `select key, n from ${table} order by id`);
+  const rows = await ask<{ key: string; n: number }>(
+    url,
+    `select key, n from ${table} order by id`,
+  );
   const byKey = new Map<string, number[]>();
   for (const { key, n } of rows) byKey.set(key, [...(byKey.get(key) ?? []), n]);
   return byKey;

@@ -15,7 +15,7 @@ export interface Random {
 }
 
 export function seedOf(t: TestContext): number {
-  const seed = Number(process.env['MILLRACE_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
+  const seed = Number(process.env.MILLRACE_SEED ?? Math.floor(Math.random() * 2 ** 31));
   t.diagnostic(`seed ${seed}: repeat with MILLRACE_SEED=${seed}`);
   return seed;
 }

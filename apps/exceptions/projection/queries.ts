@@ -57,6 +57,9 @@ const outcomeOf = `case when dead_letter_group is not null then 'DEAD_LETTER'
   when outcome is not null then outcome when waiting is not null then 'WAITING'
   else 'UNDER_WAY' end`;
 
+/** Word for word the condition of the index of that name. */
+const unresolved = `(outcome is null or outcome <> 'RESOLVED')`;
+
 const pageDefault = 50;
 const pageMax = 100;
 
@@ -134,7 +137,8 @@ export async function listWaiting(
   const rows = await store.withTenant(tenantId, (tx) =>
     tx.query<TableRow>(
       `select * from millrace_exceptions.exception
-       where tenant_id = $1 and status = 'PENDING_APPROVAL' and waiting->>'kind' = 'approval'
+       where tenant_id = $1 and ${unresolved}
+         and status = 'PENDING_APPROVAL' and waiting->>'kind' = 'approval'
        order by created_at limit ${pageMax}`,
       [tenantId],
     ),
@@ -151,7 +155,8 @@ export async function findWaiting(
   const [row] = await store.withTenant(tenantId, (tx) =>
     tx.query<TableRow>(
       `select * from millrace_exceptions.exception
-       where tenant_id = $1 and status = 'PENDING_APPROVAL' and waiting->>'id' = $2`,
+       where tenant_id = $1 and ${unresolved}
+         and status = 'PENDING_APPROVAL' and waiting->>'id' = $2`,
       [tenantId, approvalId],
     ),
   );
@@ -171,6 +176,7 @@ function conditionsOf(filter: ExceptionFilter): { text: string; values: unknown[
   };
   add('domain =', filter.domain);
   add('status =', filter.status);
+  if (filter.status !== undefined && filter.status !== 'RESOLVED') conditions.push(unresolved);
   add('severity =', filter.severity);
   add('exception_type =', filter.type);
   add('stage =', filter.stage);

@@ -1,6 +1,6 @@
 /**
  * The sample that comes with the application: invented settlement exceptions, claims and log lines,
- * some of which are rejected when read, and some of which end as dead letters. `npm start` reads it.
+ * some of which are rejected when read, and some end as dead letters. `npm start` reads it.
  */
 import { fileURLToPath } from 'node:url';
 

@@ -10,7 +10,7 @@
 import { type Severity, severities, severityRank } from '../vocabulary.ts';
 import { faultRules } from './fault-rules.ts';
 import type { Fault, LogLevel } from './fault-types.ts';
-import type { LogLine } from './log-formats.ts';
+import type { LogLine } from './log-line.ts';
 import { createStemScanner } from './stem-scanner.ts';
 
 /**

@@ -35,12 +35,22 @@ interface Line {
 export function createCsvReader(context: ReadContext, options: CsvOptions): RecordReader {
   const { delimiter, lineMax } = options;
   let columns: readonly string[] | undefined;
+  let namesChars = 0;
   /** Lines of a row whose quotes are open. */
   let open: Line[] = [];
 
   const take = (cells: readonly string[], line: number, out: ReadRecord[]) => {
-    if (columns === undefined) columns = checkHeader(cells);
-    else out.push(toRecord(context, columns, cells, line));
+    if (columns === undefined) {
+      columns = checkHeader(cells);
+      namesChars = columns.join('').length;
+      return;
+    }
+    const record = toRecord(columns, cells);
+    if (typeof record === 'string') out.push(rejected(line, record));
+    else {
+      const text = JSON.stringify(cells);
+      out.push(toException(context, record, { line, text, method: 'csv', charsMore: namesChars }));
+    }
   };
   /** The row cannot be read: its first line is rejected, the others are rows of their own. */
   const giveUp = (reason: string, out: ReadRecord[]) => {
@@ -118,20 +128,19 @@ function checkHeader(header: readonly string[]): readonly string[] {
   });
 }
 
+/** The cells by name, or why they are no record. */
 function toRecord(
-  context: ReadContext,
   columns: readonly string[],
   cells: readonly string[],
-  line: number,
-): ReadRecord {
+): Readonly<Record<string, string>> | string {
   if (cells.length !== columns.length) {
-    return rejected(line, `has ${cells.length} cells; the header has ${columns.length}`);
+    return `has ${cells.length} cells; the header has ${columns.length}`;
   }
   const record: Record<string, string> = {};
   for (let i = 0; i < cells.length; i += 1) {
     const cell = cells[i] as string;
-    if (cell.includes('\0')) return rejected(line, `${columns[i]} holds NUL characters`);
+    if (cell.includes('\0')) return `${columns[i]} holds NUL characters`;
     if (cell !== '') record[columns[i] as string] = cell;
   }
-  return toException(context, record, line, JSON.stringify(cells), 'csv');
+  return record;
 }

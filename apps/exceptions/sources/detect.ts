@@ -5,7 +5,8 @@ import { extname } from 'node:path';
 import { MillraceError } from 'millrace';
 import { suggest } from '../packs/suggest.ts';
 import { csvDelimiters } from './csv-records.ts';
-import { type LogFormat, logFormats, parseLogLine } from './log-formats.ts';
+import { logFormats, parseLogLine } from './log-formats.ts';
+import type { LogFormat } from './log-line.ts';
 
 export interface Detected {
   readonly kind: 'ndjson' | 'csv' | 'log' | 'plain';

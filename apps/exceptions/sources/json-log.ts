@@ -5,7 +5,8 @@
  */
 import { parseJson } from 'millrace';
 import { type LogLevel, levelOf, levelOfNumber, levelOfPriority } from './fault-types.ts';
-import { type LogLine, parseLogLine } from './log-formats.ts';
+import { parseLogLine } from './log-formats.ts';
+import type { LogLine } from './log-line.ts';
 
 export interface JsonLog {
   readonly log: LogLine;
@@ -59,8 +60,8 @@ const errorNames = [
 export function readJsonLog(text: string): JsonLog | undefined {
   let value: unknown;
   try {
-    // Escapes may hide NUL and half surrogates, which no event can hold. Without them the built-in
-    // parser will do: only texts are kept, so numbers beyond 2^53, as of nanoseconds, may lose digits.
+    // Escapes may hide NUL and half surrogates, which no event can hold. Otherwise the built-in
+    // parser will do: only texts are kept, so times in nanoseconds may lose digits.
     value = text.includes('\\u') ? parseJson(text) : JSON.parse(text);
   } catch {
     return undefined;

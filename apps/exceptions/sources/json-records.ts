@@ -4,7 +4,7 @@
  */
 import { MillraceError, parseJson } from 'millrace';
 import { type Severity, severities } from '../vocabulary.ts';
-import { isMembers, jsonLogOf } from './json-log.ts';
+import { isMembers, jsonLogOf, readJsonLog } from './json-log.ts';
 import {
   exception,
   excerpt,
@@ -35,6 +35,10 @@ export function createJsonReader(
   logs: RecordReader,
   lineMax: number,
 ): RecordReader {
+  const pushLog = (text: string, line: number, out: ReadRecord[]) => {
+    logs.push(text.trim(), line, out);
+    logs.finish(out);
+  };
   return {
     push(text, line, out) {
       if (text === null) {
@@ -47,20 +51,18 @@ export function createJsonReader(
         value = parseJson(text, recordLimits);
       } catch (error) {
         if (!(error instanceof MillraceError)) throw error;
-        out.push(rejected(line, `${oneLine(error.message)}: ${excerpt(text)}`));
+        // Of a log line texts are kept, so a time in nanoseconds, beyond 2^53, does no harm.
+        if (readJsonLog(text) !== undefined) pushLog(text, line, out);
+        else out.push(rejected(line, `${oneLine(error.message)}: ${excerpt(text)}`));
         return;
       }
       if (!isMembers(value)) {
         out.push(rejected(line, `is no JSON object: ${excerpt(text)}`));
         return;
       }
-      const isLog = !typeNames.some((name) => Object.hasOwn(value, name)) && jsonLogOf(value);
-      if (isLog) {
-        logs.push(text, line, out);
-        logs.finish(out);
-        return;
-      }
-      out.push(toException(context, value, line, text, 'ndjson'));
+      const typed = typeNames.some((name) => Object.hasOwn(value, name));
+      if (!typed && jsonLogOf(value) !== undefined) pushLog(text, line, out);
+      else out.push(toException(context, value, { line, text, method: 'ndjson' }));
     },
     finish() {},
   };
@@ -70,17 +72,28 @@ function oneLine(text: string): string {
   return text.replace(/\s+/g, ' ').replace(/[.:]$/, '');
 }
 
-/** Shared with CSV, where all values are texts. `text` is what the stable ids are made of. */
+export interface RecordOrigin {
+  readonly line: number;
+  /** As read; the stable ids are made of it. */
+  readonly text: string;
+  readonly method: 'ndjson' | 'csv';
+  /** Of names that are in the record but not in the text. */
+  readonly charsMore?: number;
+}
+
+/** Shared with CSV, where all values are texts. */
 export function toException(
   context: ReadContext,
   record: Members,
-  line: number,
-  text: string,
-  method: string,
+  { line, text, method, charsMore = 0 }: RecordOrigin,
 ): ReadRecord {
   if (Object.keys(record).length === 0) return rejected(line, 'has no fields');
-  if (text.length * 3 > recordBytesMax && Buffer.byteLength(text) > recordBytesMax) {
-    return rejected(line, `takes more than the ${recordBytesMax} bytes that an event can hold`);
+  // A number may be seven times as long when it is written out, 1E20, and a character three bytes.
+  if (text.length + charsMore > recordBytesMax / 7) {
+    const bytes = Buffer.byteLength(JSON.stringify(record));
+    if (bytes > recordBytesMax) {
+      return rejected(line, `takes ${bytes} bytes; an event can hold ${recordBytesMax}`);
+    }
   }
   const raw = record['rawPayload'] ?? record['raw_payload'];
   if (raw !== undefined && !isMembers(raw)) return rejected(line, 'rawPayload is no JSON object');

@@ -1,12 +1,13 @@
 /**
  * Log lines to records, one line at a time. A record stays open until the next line that begins
- * one, so that stack traces join the line they belong to; finish() closes the last. Lines without time
- * and level that continue nothing are rejected, unless the source is plain text.
+ * one, so that stack traces join the line they belong to; finish() closes the last. Lines without
+ * time and level that continue nothing are rejected, unless the source is plain text.
  */
 import { classify } from './classify.ts';
 import { faultDomain } from './fault-types.ts';
 import { readJsonLog } from './json-log.ts';
-import { type LogFormat, type LogLine, parseLogLine } from './log-formats.ts';
+import { parseLogLine } from './log-formats.ts';
+import type { LogFormat, LogLine } from './log-line.ts';
 import { toIsoTime } from './log-time.ts';
 import {
   exception,
@@ -64,8 +65,9 @@ export function createLogReader(context: ReadContext, options: LogReaderOptions)
   let format = options.format;
   let streak = 0;
 
+  const timeOf = createTimeReader(context.referenceMs);
   const close = (out: ReadRecord[]) => {
-    if (open !== undefined) out.push(toRecord(context, open));
+    if (open !== undefined) out.push(toRecord(context, open, timeOf));
     open = undefined;
   };
   const begin = (text: string, line: number, log: LogLine, name: string, out: ReadRecord[]) => {
@@ -82,23 +84,21 @@ export function createLogReader(context: ReadContext, options: LogReaderOptions)
     };
   };
 
+  const reject = (line: number, reason: string, out: ReadRecord[]) => {
+    close(out);
+    out.push(rejected(line, reason));
+  };
+
   return {
     push(text, line, out) {
-      if (text === null) {
-        close(out);
-        out.push(rejected(line, `longer than ${options.lineMax} characters`));
-        return;
-      }
+      if (text === null) return reject(line, `longer than ${options.lineMax} characters`, out);
       if (text === '' || text.trim() === '') return;
       if (text.includes('\0')) {
-        close(out);
-        out.push(rejected(line, `holds NUL characters, so it is no text: ${excerpt(text)}`));
-        return;
+        return reject(line, `holds NUL characters, so it is no text: ${excerpt(text)}`, out);
       }
       const plain = text.includes('\x1b') ? text.replace(colours, '') : text;
       if (open !== undefined && plain.charCodeAt(0) <= 32 && continuation.test(plain)) {
-        attach(open, plain);
-        return;
+        return attach(open, plain);
       }
       if (plain.startsWith('{')) {
         const json = readJsonLog(plain);
@@ -116,16 +116,12 @@ export function createLogReader(context: ReadContext, options: LogReaderOptions)
         else begin(text, line, parsed.line, parsed.format.name, out);
         return;
       }
-      if (open !== undefined && continues(open, plain)) {
-        attach(open, plain);
-        return;
-      }
+      if (open !== undefined && continues(open, plain)) return attach(open, plain);
       if (options.plain) {
         begin(text, line, { time: '', level: undefined, message: plain }, 'plain', out);
         return;
       }
-      close(out);
-      out.push(rejected(line, `no time or level that a known log format has: ${excerpt(text)}`));
+      reject(line, `no time or level that a known log format has: ${excerpt(text)}`, out);
     },
     finish: close,
   };
@@ -146,7 +142,22 @@ function attach(record: OpenRecord, text: string): void {
   record.traceChars += text.length;
 }
 
-function toRecord(context: ReadContext, record: OpenRecord): ReadRecord {
+type TimeReader = (text: string) => string | undefined;
+
+/** Neighbours often have the same time. */
+function createTimeReader(referenceMs: number): TimeReader {
+  let text = '';
+  let time: string | undefined;
+  return (next) => {
+    if (next !== text) {
+      time = toIsoTime(next, referenceMs);
+      text = next;
+    }
+    return time;
+  };
+}
+
+function toRecord(context: ReadContext, record: OpenRecord, timeOf: TimeReader): ReadRecord {
   const { log, line, text, trace } = record;
   const fault = classify(
     log,
@@ -158,7 +169,7 @@ function toRecord(context: ReadContext, record: OpenRecord): ReadRecord {
     domain: context.domain ?? faultDomain,
     exceptionType: fault.type,
     severity: fault.severity,
-    occurredAt: log.time === '' ? undefined : toIsoTime(log.time, context.referenceMs),
+    occurredAt: log.time === '' ? undefined : timeOf(log.time),
     ingestionMethod: 'log',
     rawPayload: rawPayload(context, record),
   });

@@ -5,8 +5,10 @@ import { mkdtemp, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { isUuid, MillraceError } from 'millrace';
+import fc from 'fast-check';
+import { freezeJson, isUuid, MillraceError } from 'millrace';
 import { parse } from 'yaml';
+import { ExceptionIngested } from '../events.ts';
 import { domainPackSchema } from '../packs/schema.ts';
 import { faultDomain, faultTypes } from './fault-types.ts';
 import { type ReadOptions, readExceptions } from './read-exceptions.ts';
@@ -326,4 +328,75 @@ test('every fault type is in the domain pack, and nothing else is', () => {
   );
   assert.equal(pack.domainName, faultDomain);
   assert.deepEqual(Object.keys(pack.exceptionTypes).sort(), [...faultTypes].sort());
+});
+
+describe('hostile input', () => {
+  test('whatever the bytes, reading ends, and each exception can be published', async () => {
+    const pieces = [
+      '{"level":"error","time":1e400,"msg":"a\\u0000 failed"}',
+      '{"msg":"\\ud800 failed","level":"error","time":5}',
+      '{"a":"\\ud800"}',
+      `${'['.repeat(80)}${']'.repeat(80)}`,
+      `{"a":${'['.repeat(70)}${']'.repeat(70)}}`,
+      '{"__proto__":{"x":1}}',
+      '"',
+      ',',
+      '\r',
+      '\u2028',
+      'é'.repeat(300),
+      '\0',
+      '\x1b[31m',
+      '\tat x',
+      'Jan  6 04:02:10 mill7 kernel: Out of memory: Killed process 1 (é)',
+      'Traceback (most recent call last):',
+      '2026-01-06 03:04:05 ERROR x: failed',
+      '[',
+      ']',
+      '<999>',
+      '<34>1 - - - - - -',
+      'level=error msg="',
+      'E0106',
+    ];
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(
+          fc.oneof(fc.constantFrom(...pieces), fc.string({ unit: 'binary' }), fc.constant('\n')),
+          {
+            maxLength: 40,
+          },
+        ),
+        fc.constantFrom(undefined, 'ndjson', 'csv', 'plain', 'log'),
+        async (parts, kind) => {
+          let records: ReadRecord[];
+          try {
+            records = await read(Buffer.from(parts.join('')), { kind, lineMax: 500 }, 17);
+          } catch (error) {
+            assert.ok(
+              error instanceof MillraceError && error.code === 'SOURCE_INVALID',
+              String(error),
+            );
+            return;
+          }
+          for (const { input } of records) {
+            if (input === undefined) continue;
+            freezeJson(input.payload);
+            const checked = ExceptionIngested.schema['~standard'].validate(input.payload);
+            assert.ok(!(checked instanceof Promise) && checked.issues === undefined);
+          }
+        },
+      ),
+    );
+  });
+
+  test('a line of half a million characters fits into an event', async () => {
+    const text = `2026-01-06 03:04:05 ERROR x: failed ${'é"'.repeat(260_000)}`;
+    const [record] = await read(text, { lineMax: 600_000 });
+    assert.ok(Buffer.byteLength(JSON.stringify(record?.input?.payload)) < 1_000_000);
+  });
+
+  test('a record that does not fit into an event is rejected', async () => {
+    const text = JSON.stringify({ exceptionType: 'X', note: '漢'.repeat(400_000) });
+    const [record] = await read(`${text}\n`);
+    assert.match(record?.reason ?? '', /takes 1200\d+ bytes; an event can hold/);
+  });
 });

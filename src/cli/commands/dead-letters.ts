@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import pc from 'picocolors';
 import { parseJson } from '../../core/json.ts';
-import type { BulkResult } from '../../events/dead-letters.ts';
+import type { BulkResult } from '../../events/bulk.ts';
 import type { DeadLetter } from '../../ports/failures.ts';
 import { usage } from '../failure.ts';
 import { hint, quote } from '../hint.ts';

@@ -31,9 +31,8 @@ function isConnectionLoss(error: { code?: string; message?: string }): boolean {
   return (
     /^(08|57P0|53300|58)/.test(code) ||
     /^(ECONN|EPIPE|ENOENT|ENOTFOUND|ETIMEDOUT|EHOST|ENET|EAI_)/.test(code) ||
-    /connection (terminated|ended|closed|timeout)|timeout exceeded|read timeout|not queryable|client was closed/i.test(
-      message,
-    )
+    /connection (terminated|ended|closed|timeout)|timeout exceeded|read timeout/i.test(message) ||
+    /not queryable|client was closed/i.test(message)
   );
 }
 
@@ -157,7 +156,7 @@ export function openDatabase({ url, connectionsMax = 12, role }: DatabaseOptions
   };
 }
 
-/** Keepalives end, within 30 s, the sessions of clients that are gone, and with them their locks. */
+/** Keepalives end, within 30 s, the sessions of clients that are gone, and their locks. */
 function startOptions(role: string): string {
   return [
     `-c role=${role}`,

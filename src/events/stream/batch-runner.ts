@@ -112,7 +112,8 @@ export class BatchRunner {
 
   /** The first failure of a key blocks it; the others of the batch wait behind that one. */
   #failInOrder(entry: Entry, error: unknown): void {
-    if (!this.#executor.parkIfBlocked(entry, laneOf(entry.event))) this.#executor.fail(entry, error);
+    if (!this.#executor.parkIfBlocked(entry, laneOf(entry.event)))
+      this.#executor.fail(entry, error);
   }
 
   /** One bad event among 1,000 is found in 20 calls, not 1,000. */

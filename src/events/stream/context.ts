@@ -13,7 +13,7 @@ import {
 } from '../../core/event.ts';
 import { partitionFor } from '../../core/partition.ts';
 import { type RoutedEvent, routeTo, type SqlTransaction } from '../../ports/store.ts';
-import type { EffectTurn, Effects } from './effects.ts';
+import type { Effects, EffectTurn } from './effects.ts';
 
 /** A follow-up event: tenant, key and correlation come from the event that caused it. */
 export type FollowUp<P> = Omit<EventInput<P>, 'tenantId' | 'causationId'> & {
@@ -29,7 +29,8 @@ function prepareFollowUp<P>(
   partitions: number,
 ): RoutedEvent {
   const tenantId = input.tenantId ?? cause.tenantId;
-  const key = input.key === undefined ? (definition.key(input.payload as P) ?? cause.key) : input.key;
+  const key =
+    input.key === undefined ? (definition.key(input.payload as P) ?? cause.key) : input.key;
   const prepared: PreparedEvent = prepareEvent<unknown>(definition as EventDefinition, {
     ...input,
     tenantId,

@@ -202,7 +202,10 @@ describe('a constraint that is checked at the commit', () => {
 
   for (const kind of ['handle', 'async handle', 'handleBatch'] as const) {
     it(`fails the one event that breaks it: ${kind}`, async (t) => {
-      const { mill, group, tenant, table, Thing, write, effects, letters } = await workshop(t, deferred);
+      const { mill, group, tenant, table, Thing, write, effects, letters } = await workshop(
+        t,
+        deferred,
+      );
       await ask(database.url, `insert into ${table} (key, n) values ('first', 1), ('first', 2)`);
       const common = { group, events: [Thing], retry: { ...quickRetry, maxRetries: 1 } } as const;
       if (kind === 'handleBatch') {
@@ -235,7 +238,10 @@ describe('a constraint that is checked at the commit', () => {
       );
       await mill.start();
       await eventually('both are dead', async () => (await letters()).length === 2);
-      assert.deepEqual((await letters()).map(({ errorCode }) => errorCode), ['23505', '23505']);
+      assert.deepEqual(
+        (await letters()).map(({ errorCode }) => errorCode),
+        ['23505', '23505'],
+      );
       await eventually('the good ones are written', async () => (await effects()).size === 11);
       const found = await effects();
       for (const n of numbers(10)) assert.deepEqual(found.get(`good${n}`), [100 + n]);
@@ -247,7 +253,10 @@ describe('a constraint that is checked at the commit', () => {
   }
 
   it('does not stop retries that break it together', async (t) => {
-    const { mill, group, tenant, table, Thing, write, effects, letters } = await workshop(t, deferred);
+    const { mill, group, tenant, table, Thing, write, effects, letters } = await workshop(
+      t,
+      deferred,
+    );
     let broken = true;
     mill.subscribe({
       group,
@@ -261,7 +270,9 @@ describe('a constraint that is checked at the commit', () => {
     await ask(database.url, `insert into ${table} (key, n) values ('first', 1)`);
     await mill.start();
     const keys = numbers(6).map((n) => `k${n}`);
-    await mill.publishMany(keys.map((key, n) => [Thing, { tenantId: tenant, key, payload: { n: n + 10 } }]));
+    await mill.publishMany(
+      keys.map((key, n) => [Thing, { tenantId: tenant, key, payload: { n: n + 10 } }]),
+    );
     await eventually('all are dead', async () => (await letters()).length === 6);
     broken = false;
     for (const letter of await letters()) await mill.deadLetters.retry(letter);
@@ -286,11 +297,15 @@ describe('row-level security', () => {
     });
     const tenants = ['a', 'b'].map((name) => `${tenant}-${name}`);
     for (const tenantId of tenants) {
-      for (const n of numbers(3)) await mill.publish(Thing, { tenantId, key: `k${n}`, payload: { n } });
+      for (const n of numbers(3))
+        await mill.publish(Thing, { tenantId, key: `k${n}`, payload: { n } });
     }
     await mill.start();
     await eventually('all are handled', () => seen.length === 6);
-    assert.deepEqual(seen.flat().sort(), tenants.flatMap((name) => [name, name, name]));
+    assert.deepEqual(
+      seen.flat().sort(),
+      tenants.flatMap((name) => [name, name, name]),
+    );
   });
 
   it('keeps a handler from changing the log', async (t) => {
@@ -312,6 +327,9 @@ describe('row-level security', () => {
     await publish('a', 0);
     await publish('b', 1);
     await eventually('both are refused', async () => (await letters()).length === 2);
-    assert.deepEqual((await letters()).map(({ errorCode }) => errorCode), ['42501', '42501']);
+    assert.deepEqual(
+      (await letters()).map(({ errorCode }) => errorCode),
+      ['42501', '42501'],
+    );
   });
 });

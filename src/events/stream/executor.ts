@@ -87,7 +87,7 @@ export class Executor {
     this.blocked.add(lane);
     this.#suspended.add(lane);
     this.finish(entry, outcome.followUps);
-    // What waits here goes before what is read later: else that would be parked, and promoted, first.
+    // What waits here comes before what is read later: that must not be parked and promoted first.
     for (const waiting of this.#lanes.get(lane)?.splice(0) ?? []) this.parkIfBlocked(waiting, lane);
     if (this.#ready.length === 0) return;
     this.#ready = this.#ready.filter(
@@ -173,11 +173,7 @@ export class Executor {
     });
   }
 
-  async #conclude(
-    entry: Entry,
-    context: HandlerContext,
-    answer: Promise<unknown>,
-  ): Promise<void> {
+  async #conclude(entry: Entry, context: HandlerContext, answer: Promise<unknown>): Promise<void> {
     let error: unknown;
     let failed = false;
     try {

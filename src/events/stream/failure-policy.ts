@@ -3,8 +3,8 @@
  * the control event that says so (P9-14, P9-15). Pure but for the clock and the jitter.
  */
 import { MillraceError } from '../../core/errors.ts';
-import { retryDelayMs, type RetryPolicy } from '../../core/retry.ts';
 import { type PreparedEvent, prepareEvent, type StoredEvent } from '../../core/event.ts';
+import { type RetryPolicy, retryDelayMs } from '../../core/retry.ts';
 import type { FailureRecord } from '../../ports/failures.ts';
 import type { RoutedEvent } from '../../ports/store.ts';
 import { DeadLettered, isControlEvent, RetryScheduled } from '../control.ts';

@@ -158,11 +158,13 @@ async function startOwner(
     const directory = ${JSON.stringify(directory)};
     const server = await startEmbeddedPostgres({ directory, settings });
     void pg;
+    // The test process holds the other end: should it die, so do we.
+    process.stdin.on('end', () => process.exit()).resume().unref();
     ${body}
     console.log(JSON.stringify({ serverPid: server.pid, url: server.url }));`;
   const child = spawn(process.execPath, ['--input-type=module-typescript', '-e', script], {
     cwd: import.meta.dirname,
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['pipe', 'pipe', 'inherit'],
     detached: true, // a process group of its own, to be interrupted as a whole
   });
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
