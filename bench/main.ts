@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- append|pipeline [--seconds N] [--partitions N] [--json]`: measures on an embedded
- * Postgres of its own, prints a table for people and, last, one JSON object for scripts.
+ * `npm run bench -- append|pipeline [--seconds N] [--partitions N] [--json]`: measures on an
+ * embedded Postgres of its own, prints a table for people and, last, one JSON object for scripts.
  */
 import { parseArgs } from 'node:util';
 import { benchAppend } from './append.ts';

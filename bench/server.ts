@@ -5,8 +5,8 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { startEmbeddedPostgres } from 'millrace/embedded';
 import pg from 'pg';
-import { startEmbeddedPostgres } from '../src/drivers/postgres/embedded/launcher.ts';
 
 export interface BenchServer extends AsyncDisposable {
   readonly url: string;

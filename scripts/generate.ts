@@ -42,7 +42,8 @@ const withoutHeader = (text: string) => text.replace(/^(--.*\n)+/, '').trim();
 
 const statements = sqlFiles(`${driver}/sql`).map(({ name, text }) => {
   const sql = withoutHeader(text).replaceAll('{{event}}', eventColumnList);
-  return `  ${camelCase(name)}: {\n    name: 'millrace_${name.replaceAll('-', '_')}',\n    text: ${quote(sql)},\n  },\n`;
+  const prepared = `millrace_${name.replaceAll('-', '_')}`;
+  return `  ${camelCase(name)}: {\n    name: '${prepared}',\n    text: ${quote(sql)},\n  },\n`;
 });
 write(
   `${driver}/statements.ts`,

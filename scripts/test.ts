@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import * as path from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { startEmbeddedPostgres } from '../src/drivers/postgres/embedded/launcher.ts';
 import { coverageFloor, coverageGlobs, type LoadedFile, measureCoverage } from './coverage.ts';
 import { allTestFiles, selectTestFiles, type TestFile } from './test-files.ts';
@@ -50,6 +51,7 @@ async function main(): Promise<number> {
     return report(files, tally);
   } finally {
     await stopServer();
+    if (interrupted.signal.aborted) await sleep(1000); // servers of killed tests are ending
     rmSync(workspace, { recursive: true, force: true, maxRetries: 5 });
   }
 }

@@ -1,9 +1,8 @@
 /** The public face of Millrace: explicit names only, the same that README and the apps use. */
-export { connect, type ConnectOptions } from './connect.ts';
-export { Millrace, type Health, type MillraceOptions } from './millrace.ts';
+export { type ConnectOptions, connect } from './connect.ts';
 export {
-  errorCodes,
   type ErrorCode,
+  errorCodes,
   MillraceError,
   type MillraceErrorOptions,
   permanentFailure,
@@ -20,13 +19,13 @@ export { type DeepReadonly, freezeJson, type JsonValue, parseJson } from './core
 export { partitionFor } from './core/partition.ts';
 export type { RetryPolicy } from './core/retry.ts';
 export type { StandardSchemaV1 } from './core/schema.ts';
+export type { BulkRequest, BulkResult } from './events/bulk.ts';
 export {
   BackpressureDetected,
   controlEvents,
   DeadLettered,
   RetryScheduled,
 } from './events/control.ts';
-export type { BulkRequest, BulkResult } from './events/bulk.ts';
 export type { DeadLetters } from './events/dead-letters.ts';
 export type { Published } from './events/publisher.ts';
 export type { BatchContext, FollowUp, HandlerContext } from './events/stream/context.ts';
@@ -38,6 +37,7 @@ export type {
   Subscription,
 } from './events/stream/subscription.ts';
 export type { StreamStatus } from './events/streams.ts';
+export { type Health, Millrace, type MillraceOptions } from './millrace.ts';
 export type { DeadLetter, DeadLetterFilter, DeadLetterRef } from './ports/failures.ts';
 export type { CausalNode, EventFilter, EventPage } from './ports/history.ts';
 export type { Migration, SqlTransaction, Store } from './ports/store.ts';

@@ -1,6 +1,6 @@
 /**
- * The platform assembled over one store: publisher, streams, wakers and watchdog of one process, and
- * the verbs that people use. `connect()` makes one; tests and apps use nothing below it.
+ * The platform assembled over one store: publisher, streams, wakers and watchdog of one process,
+ * and the verbs that people use. `connect()` makes one; tests and apps use nothing below it.
  */
 import { createCatalogue } from './core/catalogue.ts';
 import { MillraceError } from './core/errors.ts';
@@ -9,8 +9,8 @@ import { controlEvents } from './events/control.ts';
 import { createDeadLetters, type DeadLetters } from './events/dead-letters.ts';
 import { type Published, Publisher } from './events/publisher.ts';
 import { Sequencer } from './events/sequencer.ts';
-import { Streams, type StreamStatus } from './events/streams.ts';
 import type { AnyDefinition, Subscription } from './events/stream/subscription.ts';
+import { type StreamStatus, Streams } from './events/streams.ts';
 import type { HistoryStore } from './ports/history.ts';
 import type { SqlTransaction, Store } from './ports/store.ts';
 import { sleep } from './runtime/bell.ts';

@@ -30,8 +30,8 @@ export type JsonValue =
   | { readonly [key: string]: JsonValue };
 
 /**
- * `T` with every member and element read-only, as deep as it goes. `T` stands before `extends` only,
- * so that an `Event<Order>` is an `Event<unknown>` to the compiler.
+ * `T` with every member and element read-only, as deep as it goes. `T` stands before `extends`
+ * only, so that an `Event<Order>` is an `Event<unknown>` to the compiler.
  */
 export type DeepReadonly<T> = T extends string | number | ((...args: never[]) => unknown)
   ? T

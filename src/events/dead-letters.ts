@@ -2,7 +2,7 @@
  * The sequenced dead-letter queue (P9-15): what a group could not handle, in order, with everything
  * that waits behind it. Verbs act on one letter or, by fingerprint, on all that failed alike.
  */
-import type { AnyDefinition } from './stream/subscription.ts';
+
 import { MillraceError } from '../core/errors.ts';
 import { prepareEvent } from '../core/event.ts';
 import type {
@@ -14,6 +14,7 @@ import type {
   FingerprintCount,
 } from '../ports/failures.ts';
 import { applyToAll, type BulkRequest, type BulkResult } from './bulk.ts';
+import type { AnyDefinition } from './stream/subscription.ts';
 
 export interface DeadLetters {
   list(filter: DeadLetterFilter): Promise<readonly DeadLetter[]>;

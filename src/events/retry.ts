@@ -1,4 +1,7 @@
-/** The retry policies of event types that have one by default (P9-14); all others get the general one. */
+/**
+ * The retry policies of event types that have one by default (P9-14); all others get the general
+ * one.
+ */
 import { createRetryPolicies } from '../core/retry.ts';
 
 export const retryPolicies = createRetryPolicies({

@@ -419,7 +419,7 @@ describe('publishing', () => {
     const Loose = defineEvent('Loose', { schema: z.unknown() });
     const mill = await openMill(t, database.url);
     const cyclic: Record<string, unknown> = {};
-    cyclic['self'] = cyclic;
+    cyclic.self = cyclic;
     const hostile: [unknown, string, RegExp][] = [
       [{ a: [{ b: Number.NaN }] }, 'PAYLOAD_NOT_JSON', /payload\.a\[0\]\.b/],
       [{ text: 'nul \u0000' }, 'PAYLOAD_NOT_JSON', /payload\.text/],

@@ -1,6 +1,7 @@
 /**
- * All streams of one process: starts one per (group, partition) that this worker leases, wakes them,
- * watches them, and ends them in order. The lease decides who runs a stream; losing it ends one.
+ * All streams of one process: starts one per (group, partition) that this worker leases, wakes
+ * them, watches them, and ends them in order. The lease decides who runs a stream; losing it ends
+ * one.
  */
 import { createCatalogue } from '../core/catalogue.ts';
 import { MillraceError } from '../core/errors.ts';

@@ -1,11 +1,10 @@
 /**
- * Failures, retries and dead letters of a group: the part of the store port for what is exceptional.
- * An event that failed holds up later events of its key; they wait by reference, in order.
+ * Failures, retries and dead letters of a group: the part of the store port for what is
+ * exceptional. An event that failed holds up later events of its key; they wait by reference, in
+ * order.
  */
 import type { StoredEvent } from '../core/event.ts';
 import type { GroupPartition } from './streams.ts';
-
-export type FailureStatus = 'retrying' | 'parked' | 'dead' | 'skipped' | 'discarded' | 'succeeded';
 
 /** One failed or parked event, as a settlement records it. */
 export interface FailureRecord {

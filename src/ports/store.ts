@@ -3,8 +3,8 @@
  * happens on success, conflict, crash and retry; `store.conformance.ts` proves it for each driver.
  *
  * Invariants every driver keeps: offsets of a partition are dense, start at 1 and follow commit
- * order; an event that was acknowledged is never lost; only the owner with the newest epoch settles;
- * effects, follow-up events and cursor of one settlement commit together or not at all.
+ * order; an event that was acknowledged is never lost; only the owner with the newest epoch
+ * settles; effects, follow-up events and cursor of one settlement commit together or not at all.
  */
 import type { Event, PreparedEvent, StoredEvent } from '../core/event.ts';
 import type { FailureStore } from './failures.ts';

@@ -8,7 +8,9 @@ export class Bell {
     this.#wake?.();
   }
 
-  /** Resolves at the next ring, at once if it has rung since the last wait, or after `timeoutMs`. */
+  /**
+   * Resolves at the next ring, at once if it has rung since the last wait, or after `timeoutMs`.
+   */
   async wait(timeoutMs: number): Promise<void> {
     if (!this.#rung && timeoutMs > 0) {
       await new Promise<void>((resolve) => {

@@ -21,7 +21,9 @@ export class Heads {
     this.mode = mode;
   }
 
-  /** Tells whoever listens that the partition reaches `head`, if the mode lets this source speak. */
+  /**
+   * Tells whoever listens that the partition reaches `head`, if the mode lets this source speak.
+   */
   raise(partition: number, head: number, source: WakeSource): void {
     if (head <= (this.#known[partition] ?? 0)) return;
     const polled = source === 'poll';

@@ -1,7 +1,7 @@
 /**
  * Everything that tells a process how far the log reaches, and that tells others: its own appends,
- * notices of other processes, the poller, and the watchdog behind them. All of them only raise heads;
- * the mode decides which of them count (DESIGN.md section 6).
+ * notices of other processes, the poller, and the watchdog behind them. All of them only raise
+ * heads; the mode decides which of them count (DESIGN.md section 6).
  */
 import { MillraceError } from '../core/errors.ts';
 import type { StoredEvent } from '../core/event.ts';
@@ -133,8 +133,8 @@ export class Wakers {
 
   #hear(notice: string): void {
     const heads = decodeHeads(notice);
-    if (heads === null) return this.#options.onNotice(notice);
-    for (const [partition, head] of heads) this.heads.raise(partition, head, 'notice');
+    if (heads === null) this.#options.onNotice(notice);
+    else for (const [partition, head] of heads) this.heads.raise(partition, head, 'notice');
   }
 }
 

@@ -76,7 +76,7 @@ export function isMembers(value: unknown): value is Members {
 export function jsonLogOf(members: Members): JsonLog | undefined {
   const message = textOf(members, messageNames);
   if (message === undefined) return undefined;
-  if (typeof members['log'] === 'string' && typeof members['stream'] === 'string') {
+  if (typeof members.log === 'string' && typeof members.stream === 'string') {
     return ofContainer(members, message);
   }
   const level = levelIn(members);
@@ -105,18 +105,18 @@ function ofContainer(members: Members, message: string): JsonLog {
 }
 
 function levelIn(members: Members): LogLevel | undefined {
-  const priority = members['PRIORITY'];
+  const priority = members.PRIORITY;
   if (priority !== undefined) return levelOfPriority(Number(priority));
-  const nested = isMembers(members['log']) ? members['log']['level'] : undefined;
+  const nested = isMembers(members.log) ? members.log.level : undefined;
   for (const value of [
-    members['level'],
+    members.level,
     members['log.level'],
     nested,
-    members['levelname'],
+    members.levelname,
     members['@l'],
-    members['severity'],
-    members['s'],
-    members['loglevel'],
+    members.severity,
+    members.s,
+    members.loglevel,
   ]) {
     if (typeof value === 'number') return levelOfNumber(value);
     if (typeof value === 'string' && value !== '') return levelOf(value);
@@ -126,7 +126,7 @@ function levelIn(members: Members): LogLevel | undefined {
 }
 
 function timeOf(members: Members): string | undefined {
-  const journal = members['__REALTIME_TIMESTAMP'];
+  const journal = members.__REALTIME_TIMESTAMP;
   if (typeof journal === 'string' && /^\d{16}$/.test(journal)) return journal.slice(0, 13);
   for (const name of timeNames) {
     const value = members[name];
@@ -146,9 +146,9 @@ function errorOf(members: Members): { summary: string | undefined; trace: readon
       if (value.includes('\n')) stack ??= value;
       else summary ??= value;
     } else if (isMembers(value)) {
-      const own = value['message'] ?? value['msg'];
+      const own = value.message ?? value.msg;
       if (typeof own === 'string') summary ??= own;
-      if (typeof value['stack'] === 'string') stack ??= value['stack'];
+      if (typeof value.stack === 'string') stack ??= value.stack;
     }
   }
   return { summary, trace: stack?.split('\n').filter((line) => line.trim() !== '') ?? [] };
@@ -167,7 +167,7 @@ function nameOf(members: Members, names: readonly string[]): string | undefined 
   for (const name of names) {
     const value = members[name];
     if (typeof value === 'string' && value !== '') return value;
-    if (isMembers(value) && typeof value['name'] === 'string') return value['name'];
+    if (isMembers(value) && typeof value.name === 'string') return value.name;
   }
   return undefined;
 }

@@ -95,9 +95,9 @@ export function toException(
       return rejected(line, `takes ${bytes} bytes; an event can hold ${recordBytesMax}`);
     }
   }
-  const raw = record['rawPayload'] ?? record['raw_payload'];
+  const raw = record.rawPayload ?? record.raw_payload;
   if (raw !== undefined && !isMembers(raw)) return rejected(line, 'rawPayload is no JSON object');
-  const id = record['exceptionId'] ?? record['exception_id'];
+  const id = record.exceptionId ?? record.exception_id;
   const ownId = typeof id === 'number' ? String(id) : id;
   if (ownId !== undefined && !isIdentifier(ownId)) {
     return rejected(
@@ -146,9 +146,9 @@ function envelope(record: Members): Partial<IngestedPayload> {
   take('tenantId', 'tenantId', 'tenant_id');
   take('exceptionType', 'exceptionType', 'exception_type', 'type');
   take('occurredAt', 'timestamp', 'occurredAt', 'occurred_at');
-  const severity = record['severity'];
+  const severity = record.severity;
   if (typeof severity === 'string' && isSeverity(severity.toUpperCase())) {
-    found['severity'] = severity.toUpperCase();
+    found.severity = severity.toUpperCase();
   }
   return found;
 }

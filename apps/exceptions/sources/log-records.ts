@@ -197,8 +197,8 @@ function rawPayload(context: ReadContext, record: OpenRecord): Record<string, un
     ...detailsOf(log.message),
   };
   if (traceLines > 0) {
-    raw['trace'] = trace.join('\n');
-    if (traceLines > trace.length) raw['traceLinesLeftOut'] = traceLines - trace.length;
+    raw.trace = trace.join('\n');
+    if (traceLines > trace.length) raw.traceLinesLeftOut = traceLines - trace.length;
   }
   return raw;
 }

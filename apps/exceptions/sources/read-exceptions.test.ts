@@ -86,7 +86,7 @@ describe('logs', () => {
     })) {
       assert.equal(bytesRead, bytesTotal);
       assert.equal(records[0]?.input?.payload.occurredAt, '2023-12-30T04:02:10.000Z');
-      assert.equal(records[0]?.input?.payload.rawPayload['file'], 'auth.log');
+      assert.equal(records[0]?.input?.payload.rawPayload.file, 'auth.log');
     }
   });
 
@@ -113,16 +113,16 @@ describe('logs', () => {
       '11 informational',
     ]);
     assert.equal(records[0]?.input?.payload.exceptionType, 'CONNECTION_FAILURE');
-    assert.match(String(records[0]?.input?.payload.rawPayload['trace']), /^java\.net.*2 more$/s);
-    assert.match(String(records[1]?.input?.payload.rawPayload['trace']), /ConnectTimeout/);
+    assert.match(String(records[0]?.input?.payload.rawPayload.trace), /^java\.net.*2 more$/s);
+    assert.match(String(records[1]?.input?.payload.rawPayload.trace), /ConnectTimeout/);
   });
 
   test('a trace is bounded', async () => {
     const trace = '\tat org.example.Mill.run(Mill.java:5)\n'.repeat(5_000);
     const [record] = await read(`2026-01-06 03:04:05 ERROR Mill: failed\n${trace}`);
     const raw = record?.input?.payload.rawPayload ?? {};
-    assert.equal(String(raw['trace']).split('\n').length + Number(raw['traceLinesLeftOut']), 5_000);
-    assert.ok(String(raw['trace']).length <= 8_400);
+    assert.equal(String(raw.trace).split('\n').length + Number(raw.traceLinesLeftOut), 5_000);
+    assert.ok(String(raw.trace).length <= 8_400);
   });
 
   test('lines without time or level are taken when nothing else is there', async () => {
@@ -152,7 +152,7 @@ describe('logs', () => {
     const coloured =
       '\uFEFF2026-01-06T03:04:05.678Z \x1b[31mERROR\x1b[0m mill: \x1b[1mcannot grind\x1b[0m\n';
     const [record] = await read(coloured);
-    assert.equal(record?.input?.payload.rawPayload['message'], 'cannot grind');
+    assert.equal(record?.input?.payload.rawPayload.message, 'cannot grind');
   });
 
   test('JSON lines of loggers', async () => {

@@ -1,4 +1,6 @@
-/** Retries and dead letters on Postgres. The verbs take the lock that settlements of failures take. */
+/**
+ * Retries and dead letters on Postgres. The verbs take the lock that settlements of failures take.
+ */
 import { MillraceError } from '../../core/errors.ts';
 import type {
   DeadLetter,

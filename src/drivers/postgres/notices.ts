@@ -1,4 +1,6 @@
-/** Notices over LISTEN and NOTIFY, on connections of their own and never in a user's transaction. */
+/**
+ * Notices over LISTEN and NOTIFY, on connections of their own and never in a user's transaction.
+ */
 import type { Duplex } from 'node:stream';
 import pg from 'pg';
 import type { NoticeChannel, NoticeHandlers } from '../../ports/store.ts';

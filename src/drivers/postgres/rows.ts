@@ -2,8 +2,9 @@
  * Rows to events. One column list for every statement that reads events, so that the mapping is
  * written once. Times travel as epoch milliseconds: cheaper to print and to parse than text.
  */
-import { type JsonValue, parseStored } from '../../core/json.ts';
+
 import type { StoredEvent } from '../../core/event.ts';
+import { type JsonValue, parseStored } from '../../core/json.ts';
 
 /** The select list that `toStoredEvent` expects, in array row mode. */
 export const eventColumnList = `e."partition", e."offset", e.event_id, e.event_type, e.version,

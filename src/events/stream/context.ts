@@ -1,7 +1,7 @@
 /**
- * What a handler is given: its event's identity for follow-up events, the transaction, and a signal.
- * Everything it publishes stays in the context until the batch is settled; a handler that fails
- * leaves nothing behind.
+ * What a handler is given: its event's identity for follow-up events, the transaction, and a
+ * signal. Everything it publishes stays in the context until the batch is settled; a handler that
+ * fails leaves nothing behind.
  */
 import { MillraceError } from '../../core/errors.ts';
 import {

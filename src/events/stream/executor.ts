@@ -1,7 +1,8 @@
 /**
- * Runs handlers: different keys at once, one key in order, at most `concurrency` at a time. A failed
- * event blocks its key; what follows on that key is parked. Handlers that answer at once (without a
- * promise) cost no bookkeeping at all, which is what makes 100,000 events a second possible.
+ * Runs handlers: different keys at once, one key in order, at most `concurrency` at a time. A
+ * failed event blocks its key; what follows on that key is parked. Handlers that answer at once
+ * (without a promise) cost no bookkeeping at all, which is what makes 100,000 events a second
+ * possible.
  */
 import type { StoredEvent } from '../../core/event.ts';
 import { type ContextShared, HandlerContext } from './context.ts';

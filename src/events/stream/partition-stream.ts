@@ -1,8 +1,8 @@
 /**
- * One partition of one group, read by its owner: claim (read after the cursor), handle, settle, again
- * and again. One transaction per batch carries effects, follow-up events, failures and the cursor.
- * When a settlement is refused or its outcome unknown, everything in memory is forgotten and the
- * stream starts again from the stored cursor, so an error costs time and never an event.
+ * One partition of one group, read by its owner: claim (read after the cursor), handle, settle,
+ * again and again. One transaction per batch carries effects, follow-up events, failures and the
+ * cursor. When a settlement is refused or its outcome unknown, everything in memory is forgotten
+ * and the stream starts again from the stored cursor, so an error costs time and never an event.
  *
  *   open ──> fill ──> handle ──> settle ──┐
  *    ^         ^                          │

@@ -1,4 +1,6 @@
-/** The time limit of a handler. The handler itself cannot be stopped; it has its signal for that. */
+/**
+ * The time limit of a handler. The handler itself cannot be stopped; it has its signal for that.
+ */
 import { MillraceError } from '../../core/errors.ts';
 
 export function isPromise(value: unknown): value is PromiseLike<unknown> {
