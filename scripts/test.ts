@@ -22,6 +22,9 @@ const interrupted = new AbortController();
 process.once('SIGINT', () => interrupted.abort());
 process.once('SIGTERM', () => interrupted.abort());
 
+/** A file that hangs fails, by name, instead of holding up the run. The nightly sizes take longer. */
+const fileMsMax = 180_000 * Math.max(1, Number(process.env.MILLRACE_FAULTS_SCALE ?? 1));
+
 interface Tally {
   passed: number;
   failed: number;
@@ -77,6 +80,7 @@ async function runFiles(files: readonly TestFile[], tally: Tally): Promise<void>
     coverageIncludeGlobs: coverageGlobs.include,
     coverageExcludeGlobs: coverageGlobs.exclude,
     signal: interrupted.signal,
+    timeout: fileMsMax,
   });
   stream.on('test:pass', ({ name, details, skip }) => {
     if (skip !== undefined && skip !== false) noteSkip(tally, name, skip);

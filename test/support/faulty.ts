@@ -112,7 +112,12 @@ export function faulty(store: Store, seed: number, faults: Faults): FaultyStore 
   const streams = injector.wrap(store.streams);
   const begin = async (): Promise<SettlementTransaction> => {
     const transaction = await injector.call('begin', () => store.streams.begin());
-    return { ...transaction, settle: (settlement) => injector.settle(transaction, settlement) };
+    return {
+      forTenant: (tenantId) => transaction.forTenant(tenantId),
+      savepoint: () => transaction.savepoint(),
+      settle: (settlement) => injector.settle(transaction, settlement),
+      rollback: () => transaction.rollback(),
+    };
   };
   return {
     ...store,
