@@ -42,7 +42,7 @@ export interface PipelineFigures {
 }
 
 /** Exceptions under way at once. Enough to keep both cores busy; more would only wait. */
-const underWayMax = 1_200;
+const underWayMax = 1_600;
 const ingestBatch = 250;
 
 interface Stretch {

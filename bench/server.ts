@@ -33,7 +33,7 @@ export interface Cost {
 
 export async function startBenchServer(): Promise<BenchServer> {
   const directory = mkdtempSync(join(tmpdir(), 'millrace-bench-'));
-  const server = await startEmbeddedPostgres({ directory, settings: { max_wal_size: '4GB' } });
+  const server = await startEmbeddedPostgres({ directory, settings: { max_wal_size: '8GB' } });
   const client = new pg.Client({ connectionString: server.url });
   await client.connect();
   await assertDurable(client);

@@ -22,8 +22,8 @@ const interrupted = new AbortController();
 process.once('SIGINT', () => interrupted.abort());
 process.once('SIGTERM', () => interrupted.abort());
 
-/** A file that hangs fails, by name, instead of holding up the run. The nightly sizes take longer. */
-const fileMsMax = 180_000 * Math.max(1, Number(process.env.MILLRACE_FAULTS_SCALE ?? 1));
+/** After this long without a result, files that still run are stopped and reported by name. */
+const silenceMsMax = 120_000 * Math.max(1, Number(process.env.MILLRACE_FAULTS_SCALE ?? 1));
 
 interface Tally {
   passed: number;
@@ -80,7 +80,6 @@ async function runFiles(files: readonly TestFile[], tally: Tally): Promise<void>
     coverageIncludeGlobs: coverageGlobs.include,
     coverageExcludeGlobs: coverageGlobs.exclude,
     signal: interrupted.signal,
-    timeout: fileMsMax,
   });
   stream.on('test:pass', ({ name, details, skip }) => {
     if (skip !== undefined && skip !== false) noteSkip(tally, name, skip);
@@ -92,8 +91,14 @@ async function runFiles(files: readonly TestFile[], tally: Tally): Promise<void>
   stream.on('test:coverage', ({ summary }) => {
     tally.coverage = summary.files;
   });
+  const watchdog = setTimeout(() => {
+    console.error(`no result for ${silenceMsMax / 1000} s: stopping the files that still run`);
+    interrupted.abort();
+  }, silenceMsMax);
+  stream.on('test:complete', () => watchdog.refresh());
   const shown = stream.compose(new spec());
   for await (const text of shown) process.stdout.write(text);
+  clearTimeout(watchdog);
 }
 
 function noteSkip(tally: Tally, name: string, skip: string | true): void {

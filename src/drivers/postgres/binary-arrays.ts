@@ -123,8 +123,15 @@ const versions: Column = (events) => {
 
 const times: Column = (events) => {
   const writer = new ArrayWriter(oid.timestamptz, events.length, 12);
+  // Events of one batch share few timestamps: parse each run of equal ones once.
+  let last = '';
+  let value = 0;
   for (const { event } of events) {
-    writer.microseconds((Date.parse(event.timestamp) - postgresEpochMs) * 1000);
+    if (event.timestamp !== last) {
+      last = event.timestamp;
+      value = (Date.parse(last) - postgresEpochMs) * 1000;
+    }
+    writer.microseconds(value);
   }
   return writer.done();
 };

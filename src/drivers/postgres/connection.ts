@@ -36,6 +36,9 @@ function isConnectionLoss(error: { code?: string; message?: string }): boolean {
   );
 }
 
+/** A second link of the same number in a group's cursor: another worker was faster. */
+const chainKey = 'group_cursor_pkey';
+
 /** Server errors in our words; an error of a handler's own SQL passes through unchanged. */
 export function translate(error: unknown): unknown {
   if (error instanceof MillraceError || !(error instanceof Error)) return error;
@@ -51,7 +54,9 @@ export function translate(error: unknown): unknown {
       fix: 'Remove default_transaction_isolation from the role or the connection string.',
     });
   }
-  if (code === 'MR002') return new MillraceError('LEASE_LOST', error.message, { cause: error });
+  const taken = code === '23505' && (error as { constraint?: string }).constraint === chainKey;
+  if (code === 'MR002' || taken)
+    return new MillraceError('LEASE_LOST', error.message, { cause: error });
   if (code === '40P01' || code === '40001') {
     return new MillraceError('STORE_CONFLICT', error.message, { cause: error, retryable: true });
   }
