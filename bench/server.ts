@@ -31,9 +31,12 @@ export interface Cost {
   readonly serverCpu: number | null;
 }
 
+/** Memory and distance of checkpoints of a server that has work to do; durability as it comes. */
+const serverSettings = { shared_buffers: '1GB', max_wal_size: '8GB' };
+
 export async function startBenchServer(): Promise<BenchServer> {
   const directory = mkdtempSync(join(tmpdir(), 'millrace-bench-'));
-  const server = await startEmbeddedPostgres({ directory, settings: { max_wal_size: '8GB' } });
+  const server = await startEmbeddedPostgres({ directory, settings: serverSettings });
   const client = new pg.Client({ connectionString: server.url });
   await client.connect();
   await assertDurable(client);

@@ -121,6 +121,7 @@ function checkHeader(header: readonly string[]): readonly string[] {
   if (header.includes('')) problem = `column ${header.indexOf('') + 1} has no name`;
   else if (twice !== undefined) problem = `column '${twice}' is named twice`;
   else if (header.includes('__proto__')) problem = "a column cannot be named '__proto__'";
+  else if (header.some((name) => name.includes('\0'))) problem = 'a name holds NUL characters';
   else if (header.length > columnsMax) problem = `it has more than ${columnsMax} columns`;
   if (problem === '') return header;
   throw new MillraceError('SOURCE_INVALID', `the header of the CSV: ${problem}`, {

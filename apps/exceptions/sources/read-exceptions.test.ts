@@ -331,6 +331,13 @@ test('every fault type is in the domain pack, and nothing else is', () => {
 });
 
 describe('hostile input', () => {
+  test('a CSV header with a NUL is refused: no event could hold the column', async () => {
+    await assert.rejects(
+      read(Buffer.from('a,b\0\n1,2\n'), { kind: 'csv' }),
+      (error: MillraceError) => error.code === 'SOURCE_INVALID' && /NUL/.test(error.message),
+    );
+  });
+
   test('whatever the bytes, reading ends, and each exception can be published', async () => {
     const pieces = [
       '{"level":"error","time":1e400,"msg":"a\\u0000 failed"}',
