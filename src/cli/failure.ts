@@ -2,8 +2,9 @@
  * Errors as people read them: what happened, its code, the cause, what to do, what to type next.
  * With --json the same as one document. Stacks are shown with MILLRACE_DEBUG=1 only.
  */
-import pc from 'picocolors';
+
 import { type ErrorCode, MillraceError } from '../core/errors.ts';
+import { colors as pc } from './colors.ts';
 import { commandText } from './hint.ts';
 import { type Io, line } from './io.ts';
 

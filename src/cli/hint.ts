@@ -1,5 +1,5 @@
 /** The command to type next, as this user would type it: by npm in a checkout, same place. */
-import pc from 'picocolors';
+import { colors as pc } from './colors.ts';
 import type { Io } from './io.ts';
 
 export interface HintPlace {

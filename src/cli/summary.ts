@@ -2,8 +2,9 @@
  * The summary that a person reads after an ingestion: what came in, what became of it, how fast,
  * and what needs a look, each with its reason. Made from the report that /ops/statistics gives.
  */
-import pc from 'picocolors';
+
 import type { StatisticsReport } from '../http/statistics.ts';
+import { colors as pc } from './colors.ts';
 import { type HintPlace, hint, quote } from './hint.ts';
 import type { IngestReport } from './ingest-run.ts';
 import { type Io, line, type Output } from './io.ts';

@@ -1,6 +1,6 @@
 /** Tables and lists for people; without a terminal the same without colours. */
 import Table from 'cli-table3';
-import pc from 'picocolors';
+import { colors as pc } from './colors.ts';
 
 export type Cell = string | number | boolean | null | undefined;
 

@@ -1,10 +1,10 @@
 /** `millrace dead-letters …`: look at what could not be handled, and decide what becomes of it. */
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
-import pc from 'picocolors';
 import { parseJson } from '../../core/json.ts';
 import type { BulkResult } from '../../events/bulk.ts';
 import type { DeadLetter } from '../../ports/failures.ts';
+import { colors as pc } from '../colors.ts';
 import { usage } from '../failure.ts';
 import { hint, quote } from '../hint.ts';
 import { line, printJson } from '../io.ts';

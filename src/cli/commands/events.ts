@@ -1,8 +1,8 @@
 /** `millrace events list|show|tree`: the log as history. */
 import type { Command } from 'commander';
-import pc from 'picocolors';
 import type { StoredEvent } from '../../core/event.ts';
 import type { CausalNode } from '../../ports/history.ts';
+import { colors as pc } from '../colors.ts';
 import { line, printJson } from '../io.ts';
 import { type Cli, integer, type PlaceFlags, placeOf, withPlace } from '../options.ts';
 import { openApi } from '../platform.ts';

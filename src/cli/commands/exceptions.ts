@@ -1,7 +1,7 @@
 /** `millrace exceptions list|show`: the present state of exceptions, and how one came there. */
 import type { Command } from 'commander';
-import pc from 'picocolors';
 import type { StoredEvent } from '../../core/event.ts';
+import { colors as pc } from '../colors.ts';
 import { line, printJson } from '../io.ts';
 import { type Cli, integer, type PlaceFlags, placeOf, withPlace } from '../options.ts';
 import { type Api, openApi } from '../platform.ts';

@@ -1,7 +1,7 @@
 /** `millrace health`: exit code 0 when it works, 1 when it does not; for people and for probes. */
 import type { Command } from 'commander';
-import pc from 'picocolors';
 import type { Health } from '../../millrace.ts';
+import { colors as pc } from '../colors.ts';
 import { exitCodes } from '../failure.ts';
 import { line, printJson } from '../io.ts';
 import { type Cli, type PlaceFlags, placeOf, withPlace } from '../options.ts';

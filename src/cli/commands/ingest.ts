@@ -4,7 +4,7 @@
  * until they went through; a server of your own (--url) gets the events, and its workers the work.
  */
 import type { Command } from 'commander';
-import pc from 'picocolors';
+import { colors as pc } from '../colors.ts';
 import { usage } from '../failure.ts';
 import { finish } from '../finish.ts';
 import { hint, quote } from '../hint.ts';

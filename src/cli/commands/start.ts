@@ -4,8 +4,8 @@
  * until Ctrl-C. With --once it ends after the summary.
  */
 import { type Command, Option } from 'commander';
-import pc from 'picocolors';
 import { MillraceError } from '../../core/errors.ts';
+import { colors as pc } from '../colors.ts';
 import { exitCodes } from '../failure.ts';
 import { finish } from '../finish.ts';
 import { hint } from '../hint.ts';
