@@ -195,7 +195,7 @@ export class Streams {
       partition,
       epoch,
       retryPollMs: 1_000,
-      decode: ({ allowFutureVersions }, event) => catalogue.decode(event, { allowFutureVersions }),
+      decode: (event) => catalogue.decode(event, definition),
       onAppended,
       onError: (error) => onError(error, key),
     });

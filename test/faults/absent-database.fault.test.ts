@@ -43,7 +43,7 @@ test('a database that is absent for seconds', { timeout: 600_000 }, async () => 
       const { status, ready, problems } = await mill.health();
       return status === 'down' && !ready && problems.includes('the store does not answer');
     });
-    await sleep(1_000 + random.int(3_000));
+    await sleep(1_000 + random.below(3_000));
     await server.start();
     const recoveries = new Recoveries(server, producer);
     recoveries.noteFault();

@@ -9,9 +9,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { connect, defineEvent, type Millrace, type StandardSchemaV1 } from 'millrace';
 import pg from 'pg';
 import { openPostgresStore } from '../../src/drivers/postgres/store.ts';
+import { type Random, randomFrom } from '../support/random.ts';
 import { eventually } from './eventually.ts';
 import { record, scaled } from './ledger.ts';
-import { announcedRandom, createRandom, type Random } from './random.ts';
+import { announcedRandom } from './random.ts';
 import { FaultServer } from './server.ts';
 
 interface Mark {
@@ -51,12 +52,12 @@ async function writeInTransactions(
   for (let round = 1; round <= rounds; round += 1) {
     await client.query('begin');
     const marks: { mark: Mark; key: string; staged: boolean }[] = [];
-    for (let n = 1 + random.int(5); n > 0; n -= 1) {
+    for (let n = 1 + random.below(5); n > 0; n -= 1) {
       const mark = { writer, round, n };
       const key = random.pick(keys);
       await mill.publish(Written, { tenantId: 'acme', key, payload: mark }, { tx });
       marks.push({ mark, key, staged: true });
-      if (random.chance(0.3)) await sleep(random.int(10));
+      if (random.chance(0.3)) await sleep(random.below(10));
     }
     const keep = random.chance(2 / 3);
     await client.query(keep ? 'commit' : 'rollback');
@@ -73,7 +74,7 @@ async function writeDirectly(
 ): Promise<Known> {
   const known: Known = { kept: [], undone: [] };
   for (let round = 1; round <= rounds; round += 1) {
-    const marks = Array.from({ length: 1 + random.int(5) }, (_, n) => ({
+    const marks = Array.from({ length: 1 + random.below(5) }, (_, n) => ({
       mark: { writer, round, n },
       key: random.pick(keys),
       staged: false,
@@ -82,7 +83,7 @@ async function writeDirectly(
       marks.map(({ mark, key }) => mill.publish(Written, { tenantId: 'acme', key, payload: mark })),
     );
     known.kept.push(...marks);
-    if (random.chance(0.3)) await sleep(random.int(10));
+    if (random.chance(0.3)) await sleep(random.below(10));
   }
   return known;
 }
@@ -117,7 +118,7 @@ test('eight writers, delays, rollbacks: no holes, commit order', { timeout: 900_
   const reader = readAlong(url, done.signal);
   const writers = await Promise.all(
     Array.from({ length: 8 }, (_, writer) => {
-      const work = { writer, rounds, random: createRandom(random.int(2 ** 31)) };
+      const work = { writer, rounds, random: randomFrom(random.below(2 ** 31)) };
       return writer < 5 ? writeInTransactions(mill, url, work) : writeDirectly(mill, work);
     }),
   );

@@ -34,7 +34,7 @@ test('heartbeats that do not get through', { timeout: 600_000 }, async () => {
   const producer = new Producer(publisher, random);
   producer.start(300);
   for (let i = 0; i < times; i += 1) {
-    await sleep(200 + random.int(300));
+    await sleep(200 + random.below(300));
     silent = true;
     await sleep(timeToLiveMs * 2);
     silent = false;

@@ -39,7 +39,7 @@ test('a worker frozen for three leases is fenced', { timeout: 900_000 }, async (
     recoveries.noteFault();
     await sleep(timeToLiveMs * 3);
     worker.kill('SIGCONT');
-    await sleep(500 + random.int(500));
+    await sleep(500 + random.below(500));
   }
   const recoveriesMs = await recoveries.finish(30_000);
   await producer.stop();

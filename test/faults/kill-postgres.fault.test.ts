@@ -28,9 +28,9 @@ test('SIGKILL of Postgres loses nothing acknowledged', { timeout: 900_000 }, asy
   producer.start(150);
   const recoveriesMs: number[] = [];
   for (let i = 0; i < kills; i += 1) {
-    await sleep(500 + random.int(1_000));
+    await sleep(500 + random.below(1_000));
     await server.kill();
-    await sleep(random.int(1_500));
+    await sleep(random.below(1_500));
     await server.start();
     const recoveries = new Recoveries(server, producer);
     recoveries.noteFault();

@@ -27,8 +27,8 @@ test('SIGKILL of workers loses nothing and doubles nothing', { timeout: 600_000 
   const recoveriesMs: number[] = [];
   let kills = 0;
   for (let round = 0; round < rounds; round += 1) {
-    await sleep(random.int(1_500));
-    for (let twice = 0; twice < 1 + random.int(2); twice += 1) {
+    await sleep(random.below(1_500));
+    for (let twice = 0; twice < 1 + random.below(2); twice += 1) {
       random.pick(fleet.workers).kill('SIGKILL');
       fleet.start();
       kills += 1;

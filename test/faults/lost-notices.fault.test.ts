@@ -8,11 +8,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { connect, type DeploymentMode, Millrace } from 'millrace';
 import { openPostgresStore } from '../../src/drivers/postgres/store.ts';
 import { type Faults, faulty } from '../support/faulty.ts';
+import type { Random } from '../support/random.ts';
 import { eventually } from './eventually.ts';
 import { allowedMs, assertClean, drain, judge, record, scaled } from './ledger.ts';
 import { createEffects, subscribePipeline } from './pipeline.ts';
 import { Producer } from './producer.ts';
-import { announcedRandom, type Random } from './random.ts';
+import { announcedRandom } from './random.ts';
 import { FaultServer } from './server.ts';
 
 const pollMsMost = 1_000;
@@ -28,7 +29,7 @@ async function run(name: string, mode: DeploymentMode, random: Random, faults: F
   for (const worker of ['w1', 'w2']) {
     const store = faulty(
       await openPostgresStore({ url: server.url() }),
-      random.int(2 ** 31),
+      random.below(2 ** 31),
       faults,
     );
     const mill = new Millrace(store, { mode });
@@ -43,7 +44,7 @@ async function run(name: string, mode: DeploymentMode, random: Random, faults: F
     for (let i = 0; i < events; i += 1) {
       await producer.publishOne();
       if (i % 10 === 0) arrivals.push(arrival(server, producer));
-      await sleep(random.int(30));
+      await sleep(random.below(30));
     }
     const arrivalsMs = await Promise.all(arrivals);
     await drain(server, 20_000);

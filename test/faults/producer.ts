@@ -4,8 +4,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Millrace } from 'millrace';
+import type { Random } from '../support/random.ts';
 import { OrderPlaced } from './pipeline.ts';
-import type { Random } from './random.ts';
 
 export const tenants = ['acme', 'globex'] as const;
 

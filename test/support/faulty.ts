@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { MillraceError } from '../../src/core/errors.ts';
 import type { NoticeHandlers, Store } from '../../src/ports/store.ts';
 import type { Settlement, SettlementTransaction, SettleResult } from '../../src/ports/streams.ts';
-import { createRandom, type Random } from '../faults/random.ts';
+import { type Random, randomFrom } from './random.ts';
 
 /** Probabilities, from 0 to 1; what is left out does not happen. */
 export interface Faults {
@@ -38,7 +38,7 @@ class Injector {
   readonly #faults: Faults;
 
   constructor(seed: number, faults: Faults) {
-    this.#random = createRandom(seed);
+    this.#random = randomFrom(seed);
     this.#faults = faults;
   }
 

@@ -5,28 +5,27 @@ import type { EventFilter, EventPage, HistoryStore } from '../../ports/history.t
 import type { Database } from './connection.ts';
 import { type EventRow, eventColumnList, toStoredEvent } from './rows.ts';
 import { sql } from './statements.ts';
+import { asTenant } from './tenant.ts';
 
 const treeMax = 10_000;
 
 export function createHistory(database: Database): HistoryStore {
-  /** Row-level security decides what is seen, not only the where clause. */
-  const asTenant = <Row extends unknown[]>(tenantId: string, text: string, values: unknown[]) =>
-    database.transaction(async (client) => {
-      await client.query(sql.enterTenant.text, [tenantId]);
+  const ask = <Row extends unknown[]>(tenantId: string, text: string, values: unknown[]) =>
+    asTenant(database, tenantId, async (client) => {
       return (await client.query({ text, values, rowMode: 'array' })).rows as unknown as Row[];
     });
   return {
     async list(filter) {
       const { text, values, limit } = listStatement(filter);
-      const rows = await asTenant<EventRow>(filter.tenantId, text, values);
+      const rows = await ask<EventRow>(filter.tenantId, text, values);
       return toPage(rows, limit, filter.key !== undefined);
     },
     async find(tenantId, eventId) {
-      const [row] = await asTenant<EventRow>(tenantId, sql.findEvent.text, [tenantId, eventId]);
+      const [row] = await ask<EventRow>(tenantId, sql.findEvent.text, [tenantId, eventId]);
       return row ? toStoredEvent(row) : null;
     },
     async causalTree(tenantId, eventId) {
-      const rows = await asTenant<[number, ...EventRow]>(tenantId, sql.causalTree.text, [
+      const rows = await ask<[number, ...EventRow]>(tenantId, sql.causalTree.text, [
         tenantId,
         eventId,
         treeMax,

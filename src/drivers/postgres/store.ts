@@ -12,8 +12,8 @@ import { migrate } from './migrate.ts';
 import { migrations } from './migrations.ts';
 import { createNotices } from './notices.ts';
 import { createStaging } from './staging.ts';
-import { sql } from './statements.ts';
 import { createStreams } from './streams.ts';
+import { asTenant } from './tenant.ts';
 
 export interface PostgresOptions {
   readonly url: string;
@@ -63,8 +63,7 @@ function assemble(database: Database, partitions: number, options: PostgresOptio
     notices: createNotices(database),
     migrate: (namespace, steps) => migrateAs(options.url, namespace, steps),
     withTenant: (tenantId, work) =>
-      database.transaction(async (client) => {
-        await client.query(sql.enterTenant.text, [tenantId]);
+      asTenant(database, tenantId, (client) => {
         const tx: SqlTransaction = {
           async query<Row>(text: string, values: readonly unknown[] = []) {
             return (await client.query(text, [...values])).rows as Row[];

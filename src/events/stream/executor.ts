@@ -75,7 +75,7 @@ export class Executor {
     this.#suspended.clear();
   }
 
-  /** Ends an entry as failed and blocks its key. */
+  /** Ends an entry as failed, or one that had finished when its settlement is refused. */
   fail(entry: Entry, error: unknown): void {
     const { event } = entry;
     const { group } = this.#options;
@@ -94,11 +94,6 @@ export class Executor {
     this.#ready = this.#ready.filter(
       (waiting) => laneOf(waiting.event) !== lane || !this.parkIfBlocked(waiting, lane),
     );
-  }
-
-  /** Turns an entry whose settlement was refused into a failed one. */
-  revoke(entry: Entry, error: unknown): void {
-    this.fail(entry, error);
   }
 
   /** The entries are durable: what was redelivered among them is not under way any more. */

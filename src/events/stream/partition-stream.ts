@@ -32,7 +32,8 @@ export interface StreamOptions {
   readonly epoch: number;
   /** Between two looks at retries that are not known in this process. */
   readonly retryPollMs: number;
-  decode(group: Group, event: StoredEvent): StoredEvent;
+  /** Brings an event to the version of its definition. */
+  decode(event: StoredEvent): StoredEvent;
   /** Follow-up events are durable: other groups may have them. */
   onAppended(events: readonly StoredEvent[]): void;
   onError(error: unknown): void;
@@ -321,7 +322,7 @@ export class PartitionStream {
     // With others under way the next of its key may have been handled already: start again.
     const alone = this.#executor.underWay === 0 && this.#executor.finished.length === 0;
     if (alone && finished.length === 1 && only && only.failure === null) {
-      this.#executor.revoke(only, error);
+      this.#executor.fail(only, error);
       return true;
     }
     this.#singles = finished.length;
@@ -351,7 +352,7 @@ export class PartitionStream {
       effects: this.#effects,
       partitions: store.partitions,
       signal: this.#generation.signal,
-      decode: (event: StoredEvent) => decode(group, event),
+      decode,
       onProgress: () => this.#bell.ring(),
     };
     const executor = new Executor(options);
