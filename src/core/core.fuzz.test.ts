@@ -6,11 +6,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { z } from 'zod';
+import { backoffDelayMs, parseBackoff } from './backoff.ts';
+import { errorRecord } from './error-record.ts';
 import { MillraceError } from './errors.ts';
 import { defineEvent, prepareEvent } from './event.ts';
 import { toTimestamp } from './event-fields.ts';
 import { eventIdTime, newEventId, uuidv7Floor } from './ids.ts';
-import { freezeJson, parseJson, parseStored } from './json.ts';
+import { defineJob } from './job-definition.ts';
+import { checkJson, freezeJson, parseJson, parseStored } from './json.ts';
 import { murmur2, partitionFor, partitionKey } from './partition.ts';
 import { parseRetryPolicy, retryDelayMs } from './retry.ts';
 
@@ -52,6 +55,22 @@ property('freezeJson: refused, or the same as a round trip', [fc.anything()], (v
   if (frozen === null) return;
   assert.deepStrictEqual(frozen.value, JSON.parse(JSON.stringify(value)));
   assert.ok(isDeepFrozen(frozen.value));
+});
+
+property('checkJson refuses what freezeJson refuses, in its words', [fc.anything()], (value) => {
+  const outcome = (run: () => unknown) => {
+    try {
+      return JSON.stringify(run());
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+  const frozen = outcome(() => freezeJson(value));
+  const checked = outcome(() => {
+    checkJson(value);
+    return value;
+  });
+  assert.equal(checked, frozen);
 });
 
 const survives = (value: unknown) => attempt(() => freezeJson(value)) !== null;
@@ -178,6 +197,48 @@ property(
   },
 );
 
+const backoff = fc.record({
+  kind: fc.constantFrom('none', 'fixed', 'linear', 'exponential', 'fibonacci'),
+  delayMs: fc.nat(10_000),
+  multiplier: fc.double({ min: 1, max: 100, noNaN: true }),
+  maxDelayMs: fc.integer({ min: 10_000, max: 86_400_000 }),
+  jitter: fc.double({ min: 0, max: 1, noNaN: true }),
+});
+
+property(
+  'backoffs never shrink and keep their cap',
+  [backoff, fc.integer({ min: 1, max: 5_000 }), fc.double({ min: 0, max: 1, noNaN: true })],
+  (given, attemptNumber, random) => {
+    const parsed = parseBackoff(given);
+    const delayMs = backoffDelayMs(parsed, { attempt: attemptNumber, random });
+    assert.ok(Number.isSafeInteger(delayMs) && delayMs >= 0);
+    assert.ok(delayMs <= Math.round(parsed.maxDelayMs * (1 + parsed.jitter)));
+    assert.ok(backoffDelayMs(parsed, { attempt: attemptNumber + 1, random }) >= delayMs);
+    // What travels with a job comes back as the same policy.
+    const { delay: _, ...stored } = parsed;
+    assert.deepStrictEqual(parseBackoff(JSON.parse(JSON.stringify(stored))), parsed);
+  },
+);
+
+property(
+  'each fibonacci delay is the sum of the two before it',
+  [fc.integer({ min: 1, max: 1_000 }), fc.integer({ min: 3, max: 20 })],
+  (delayMs, attemptNumber) => {
+    const parsed = parseBackoff({ kind: 'fibonacci', delayMs, jitter: 0, maxDelayMs: 86_400_000 });
+    const at = (attempt: number) => backoffDelayMs(parsed, { attempt });
+    assert.equal(at(attemptNumber), at(attemptNumber - 1) + at(attemptNumber - 2));
+  },
+);
+
+property('a custom backoff may answer anything', [fc.anything()], (answer) => {
+  const parsed = parseBackoff({ kind: 'custom', delay: () => answer as number, delayMs: 50 });
+  let problems = 0;
+  const delayMs = backoffDelayMs(parsed, { attempt: 1, onProblem: () => (problems += 1) });
+  assert.ok(Number.isSafeInteger(delayMs) && delayMs >= 0 && delayMs <= parsed.maxDelayMs);
+  const usable = typeof answer === 'number' && answer >= 0;
+  assert.deepEqual([problems, usable || delayMs === 50], [usable ? 0 : 1, true]);
+});
+
 const time = fc.date({
   min: new Date('0001-01-02T00:00:00Z'),
   max: new Date('9999-12-30T00:00:00Z'),
@@ -205,4 +266,26 @@ property('a prepared event is what its JSON says', [json.filter(survives)], (pay
   assert.deepStrictEqual(event.payload, JSON.parse(payloadJson));
   assert.deepStrictEqual(parseStored(payloadJson), event.payload);
   assert.ok(isDeepFrozen(event));
+});
+
+const Bare = defineJob('bare');
+
+property('a prepared job comes back as it was', [json.filter(survives)], (payload) => {
+  const { version, payloadJson } = Bare.prepare(payload);
+  assert.deepStrictEqual(Bare.decode(version, payloadJson), JSON.parse(JSON.stringify(payload)));
+  assert.deepStrictEqual(Bare.decodeResult(Bare.printResult(payload)), JSON.parse(payloadJson));
+});
+
+property('a job is refused, or its payload is JSON', [fc.anything()], (payload) => {
+  const prepared = attempt(() => Bare.prepare(payload));
+  if (prepared === null) return;
+  assert.equal(prepared.value.payloadJson, JSON.stringify(payload ?? null));
+});
+
+property('whatever is thrown can be recorded', [fc.anything()], (thrown) => {
+  const { code, message, stack, fingerprint } = errorRecord(thrown);
+  assert.ok(message.length > 0);
+  for (const text of [code ?? '', message, stack ?? '', fingerprint]) {
+    assert.ok(text.isWellFormed() && !text.includes('\0') && text.length <= 8_192);
+  }
 });

@@ -37,7 +37,7 @@ export const errorCodes = {
   },
   DEFINITION_INVALID: {
     retryable: false,
-    meaning: 'A definition in code (an event, a subscription) contradicts itself or the rules.',
+    meaning: 'A definition in code (event, subscription, job) contradicts itself or the rules.',
     fix: 'Correct the definition that the message names; it is wrong at every start.',
   },
   PAYLOAD_NOT_JSON: {
@@ -100,6 +100,86 @@ export const errorCodes = {
     retryable: false,
     meaning: 'A handler said that trying again cannot help; the event is a dead letter at once.',
     fix: 'Correct the data or the handler, then edit and retry, skip or discard the dead letter.',
+  },
+  JOB_INVALID: {
+    retryable: false,
+    meaning: 'A job, its payload or an option of it breaks the rules of its definition.',
+    fix: 'Correct the field that the message names and enqueue again.',
+  },
+  JOB_TOO_LARGE: {
+    retryable: false,
+    meaning: 'The payload or the options of a job are larger than the limit.',
+    fix: 'Store the large part elsewhere and put a reference to it into the job.',
+  },
+  JOB_UNKNOWN: {
+    retryable: false,
+    meaning: 'No definition is known for this job name.',
+    fix: 'Correct the spelling, or add its defineJob(...) to the work of this process.',
+  },
+  JOB_VERSION_UNSUPPORTED: {
+    retryable: false,
+    meaning: 'The job was enqueued by a newer release: its version is above the one defined here.',
+    fix: 'Deploy the newer definition here, then retry the job.',
+  },
+  JOB_DUPLICATE: {
+    retryable: false,
+    meaning: 'A job with this unique key is unfinished, so the new one was refused.',
+    fix: 'Wait for the job that the message names, or use another unique mode or key.',
+  },
+  JOB_FAILED: {
+    retryable: false,
+    meaning: 'The job that was waited for failed for good: it is dead or quarantined.',
+    fix: 'Read its error. When the cause is mended, retry the job.',
+  },
+  JOB_CANCELLED: {
+    retryable: false,
+    meaning: 'The job was cancelled, by hand, by its handler or with one that it depends on.',
+    fix: 'Nothing is wrong if that was meant; a cancelled job can be retried.',
+  },
+  JOB_TIMEOUT: {
+    retryable: true,
+    meaning: 'The job had not finished when the time to wait for its result was over.',
+    fix: 'Wait longer, or look where the job stands and whether a worker handles its queue.',
+  },
+  JOB_OUTCOME: {
+    retryable: false,
+    meaning: 'A handler ended its job by cancelJob() or snooze(); the worker takes it from there.',
+    fix: 'Throw it in a handler of jobs only; anywhere else it is an error like any other.',
+  },
+  JOB_STATE: {
+    retryable: false,
+    meaning: 'The job is in a state that does not allow this verb.',
+    fix: 'Read its present state: only finished jobs are retried, only waiting ones run now.',
+  },
+  RESULT_INVALID: {
+    retryable: false,
+    meaning: 'What a handler returned is not pure JSON, too large, or breaks its result schema.',
+    fix: 'Have the handler return plain data that fits the schema, or nothing; then retry the job.',
+  },
+  SCHEDULE_INVALID: {
+    retryable: false,
+    meaning: 'A schedule contradicts itself, or its time expression or time zone is wrong.',
+    fix: 'Correct the field that the message names; a cron line looks like 0 2 * * *.',
+  },
+  SANDBOX_FAILED: {
+    retryable: true,
+    meaning: 'The thread of a sandboxed job ended or answered with what cannot be handed over.',
+    fix: 'Read the message: it names the memory limit, the exit or the value; mend the module.',
+  },
+  WORKER_UNAVAILABLE: {
+    retryable: true,
+    meaning: 'None of the workers that could take the request is healthy.',
+    fix: 'Look at the health checks that failed; the next one that succeeds brings a worker back.',
+  },
+  SCALING_FAILED: {
+    retryable: true,
+    meaning: 'Workers could not be counted, started or ended as their number was to change.',
+    fix: 'Read the cause: a command that does not start, or a cluster that refuses or is away.',
+  },
+  CAPABILITY_MISSING: {
+    retryable: false,
+    meaning: 'The store that is connected cannot do this.',
+    fix: 'Connect a store that can, or leave out the option that the message names.',
   },
   EMBEDDED_UNAVAILABLE: {
     retryable: false,
@@ -206,6 +286,15 @@ export class MillraceError extends Error {
       configurable: true,
       writable: true,
     });
+  }
+}
+
+/** `instanceof` for whatever was thrown: a proxy may throw again when it is asked for its class. */
+export function isMillraceError(thrown: unknown): thrown is MillraceError {
+  try {
+    return thrown instanceof MillraceError;
+  } catch {
+    return false;
   }
 }
 

@@ -26,20 +26,33 @@ export function checkDefinition(
       'Use 1 to 128 letters, digits, _ . or -, beginning with a letter.',
     );
   }
-  if (!Number.isSafeInteger(version) || version < 1 || version > versionMax) {
-    throw invalidDefinition(`${type}: version is ${version}, not a whole number from 1.`);
-  }
   if (typeof schema?.['~standard']?.validate !== 'function') {
     throw invalidDefinition(
       `${type}: schema is ${describeKind(schema)}, which does not implement Standard Schema.`,
       'Give a schema of zod 4, valibot or another library listed on standardschema.dev.',
     );
   }
+  checkVersions(type, 'events', version, upcasters);
+}
+
+/**
+ * Every version from 1 up can be reached, and no further.
+ * @param stored what may be stored in old versions: `events`.
+ */
+export function checkVersions(
+  name: string,
+  stored: string,
+  version: number,
+  upcasters: Readonly<Record<number, Upcaster>>,
+): void {
+  if (!Number.isSafeInteger(version) || version < 1 || version > versionMax) {
+    throw invalidDefinition(`${name}: version is ${version}, not a whole number from 1.`);
+  }
   for (let from = 1; from < version; from += 1) {
     if (typeof upcasters[from] === 'function') continue;
     throw invalidDefinition(
-      `${type}: version is ${version}, but there is no upcaster from version ${from}.`,
-      `Add upcasters: { ${from}: (payload) => … }; events of version ${from} may be stored.`,
+      `${name}: version is ${version}, but there is no upcaster from version ${from}.`,
+      `Add upcasters: { ${from}: (payload) => … }; ${stored} of version ${from} may be stored.`,
     );
   }
   const beyond = Object.keys(upcasters).find(
@@ -47,7 +60,7 @@ export function checkDefinition(
   );
   if (beyond === undefined) return;
   throw invalidDefinition(
-    `${type}: there is an upcaster from version ${beyond}, but version is ${version}.`,
+    `${name}: there is an upcaster from version ${beyond}, but version is ${version}.`,
     'Raise version, or remove the upcaster.',
   );
 }

@@ -31,24 +31,33 @@ export function checkUuid(value: unknown, field: string): string {
 }
 
 function checkText(value: unknown, field: string, charsMax: number): string {
-  if (typeof value !== 'string') throw invalid(field, `is ${describeKind(value)}, not a string`);
-  if (value.length === 0) {
-    throw invalid(
-      field,
-      'is the empty string',
-      field === 'key' ? 'Use null for no key.' : undefined,
-    );
-  }
+  const fault = findTextFault(value, charsMax);
+  if (fault === null) return value as string;
+  const noKey = value === '' && field === 'key' ? 'Use null for no key.' : undefined;
+  throw invalid(field, fault.problem, noKey ?? fault.fix);
+}
+
+export interface TextFault {
+  /** `is null, not a string` */
+  readonly problem: string;
+  readonly fix: string | undefined;
+}
+
+/** What keeps a value from being a name that every store carries; null when nothing does. */
+export function findTextFault(value: unknown, charsMax: number): TextFault | null {
+  const fault = (problem: string, fix?: string): TextFault => ({ problem, fix });
+  if (typeof value !== 'string') return fault(`is ${describeKind(value)}, not a string`);
+  if (value.length === 0) return fault('is the empty string');
   if (value.length > charsMax) {
-    throw invalid(field, `has ${value.length} characters; ${charsMax} are allowed`);
+    return fault(`has ${value.length} characters; ${charsMax} are allowed`);
   }
   for (let i = 0; i < value.length; i += 1) {
     const unit = value.charCodeAt(i);
     if (unit >= 0x20 && unit !== 0x7f) continue;
-    throw invalid(field, `has a control character at index ${i}`, 'Remove the character.');
+    return fault(`has a control character at index ${i}`, 'Remove the character.');
   }
-  if (value.isWellFormed()) return value;
-  throw invalid(field, 'has half of a surrogate pair', 'Cut strings between characters.');
+  if (value.isWellFormed()) return null;
+  return fault('has half of a surrogate pair', 'Cut strings between characters.');
 }
 
 /** With a zone: without one a time means another moment on each machine. */

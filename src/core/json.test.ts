@@ -2,7 +2,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import vm from 'node:vm';
 import { MillraceError } from './errors.ts';
-import { freezeJson, type JsonLimits, type JsonValue, parseJson, parseStored } from './json.ts';
+import {
+  checkJson,
+  freezeJson,
+  type JsonLimits,
+  type JsonValue,
+  parseJson,
+  parseStored,
+} from './json.ts';
 
 function refusal(run: () => unknown): MillraceError {
   try {
@@ -151,6 +158,41 @@ test('freezeJson ends soon on a value that grows when copied', () => {
   let bomb: unknown = [0];
   for (let i = 0; i < 60; i += 1) bomb = [bomb, bomb];
   assert.match(refused(bomb), /more array elements than allowed/);
+});
+
+test('checkJson refuses what freezeJson refuses, and leaves the value alone', () => {
+  const cyclic: Record<string, unknown> = { list: [1] };
+  const value = { a: [1, { b: null, c: undefined }], d: 'x', e: true, f: -0 };
+  for (const good of [value, null, 0, '', [], vm.runInNewContext('({ a: [1] })'), cyclic]) {
+    assert.equal(checkJson(good), undefined);
+  }
+  assert.equal(Object.isFrozen(value), false);
+  cyclic.list = [1, cyclic];
+  const wrong = [
+    undefined,
+    7n,
+    [1, undefined, 2],
+    { a: [new Map()] },
+    { a: () => 1 },
+    cyclic,
+    Number.NaN,
+  ];
+  for (const bad of [...wrong, JSON.parse('{"__proto__":1}'), 'a\0b', { '\ud800': 1 }]) {
+    const refused = (run: () => unknown) => {
+      try {
+        run();
+      } catch (error) {
+        return error instanceof MillraceError && [error.code, error.message, error.details];
+      }
+      return 'taken';
+    };
+    assert.deepEqual(
+      refused(() => checkJson(bad)),
+      refused(() => freezeJson(bad)),
+    );
+  }
+  assert.throws(() => checkJson([1, 2], { itemsMax: 1, root: 'result' }), /result brings more/);
+  assert.throws(() => checkJson({ a: { b: {} } }, { depthMax: 2 }), /payload.a.b is nested more/);
 });
 
 test('parseJson reads what JSON.parse reads', () => {

@@ -70,8 +70,12 @@ function freezeValue(value: unknown, budget: Budget, depth: number): JsonValue {
       if (Array.isArray(value)) return freezeArray(value, budget, depth + 1);
       return freezeObject(value as Readonly<Record<string, unknown>>, budget, depth + 1);
     default:
-      throw new Fault(`is ${describeKind(value)}, which JSON cannot hold`);
+      throw notJsonKind(value);
   }
+}
+
+function notJsonKind(value: unknown): Fault {
+  return new Fault(`is ${describeKind(value)}, which JSON cannot hold`);
 }
 
 function freezeArray(value: readonly unknown[], budget: Budget, depth: number): JsonValue {
@@ -125,6 +129,67 @@ function freezeObject(
     throw error;
   }
   return Object.freeze(complete ? copy : withoutGaps(copy)) as JsonValue;
+}
+
+/**
+ * Refuses what freezeJson refuses, in the same words, and copies nothing: for values that are
+ * printed at once and dropped. Takes half as long as freezeJson. After it `JSON.stringify(value)`
+ * is the text of `freezeJson(value)`, unless a getter changes its answer in between or a toJSON is
+ * hidden where no loop sees it; to look for one costs 0.2 µs an object.
+ * @throws MillraceError PAYLOAD_NOT_JSON with the path of the first value that is not JSON.
+ */
+export function checkJson(value: unknown, limits: JsonLimits = jsonLimits): void {
+  try {
+    checkValue(value, new Budget(limits), 0);
+  } catch (error) {
+    if (error instanceof Fault) throw explain(error, value, limits.root ?? jsonLimits.root);
+    throw error;
+  }
+}
+
+function checkValue(value: unknown, budget: Budget, depth: number): void {
+  if (typeof value === 'string') checkString(value);
+  else if (typeof value === 'number') checkNumber(value);
+  else if (typeof value === 'object' && value !== null) {
+    budget.checkDepth(depth + 1);
+    if (Array.isArray(value)) checkArray(value, budget, depth + 1);
+    else checkObject(value as Readonly<Record<string, unknown>>, budget, depth + 1);
+  } else if (typeof value !== 'boolean' && value !== null) throw notJsonKind(value);
+}
+
+function checkArray(value: readonly unknown[], budget: Budget, depth: number): void {
+  budget.takeItems(value.length);
+  let i = 0;
+  try {
+    for (; i < value.length; i += 1) checkValue(value[i], budget, depth);
+  } catch (error) {
+    if (error instanceof Fault) error.path.push(i);
+    throw error;
+  }
+}
+
+function checkObject(
+  value: Readonly<Record<string, unknown>>,
+  budget: Budget,
+  depth: number,
+): void {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (prototype !== Object.prototype && prototype !== null) checkPlain(value);
+  let at = '';
+  try {
+    for (const key in value) {
+      at = key;
+      const member = value[key];
+      // Not own: somebody extended Object.prototype, and JSON text leaves it out.
+      if (member === undefined || !Object.hasOwn(value, key)) continue;
+      budget.takeKey();
+      if (!knownNames.has(key)) checkNewName(key);
+      checkValue(member, budget, depth);
+    }
+  } catch (error) {
+    if (error instanceof Fault) error.path.push(at);
+    throw error;
+  }
 }
 
 /** Names checked before; events of a type share theirs, which saves 10 ns a member. */

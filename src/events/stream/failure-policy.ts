@@ -2,7 +2,8 @@
  * What a failed handler call leads to: a retry after a delay, or the dead-letter queue, each with
  * the control event that says so (P9-14, P9-15). Pure but for the clock and the jitter.
  */
-import { MillraceError } from '../../core/errors.ts';
+import { describeThrown, kindOf } from '../../core/error-record.ts';
+import { isMillraceError } from '../../core/errors.ts';
 import { type PreparedEvent, prepareEvent, type StoredEvent } from '../../core/event.ts';
 import { type RetryPolicy, retryDelayMs } from '../../core/retry.ts';
 import type { FailureRecord } from '../../ports/failures.ts';
@@ -23,8 +24,7 @@ export interface FailureOutcome {
   readonly followUps: readonly RoutedEvent[];
 }
 
-const detailMax = 4_000;
-const reasonMax = 1_000;
+const textLimits = { messageMax: 1_000, stackMax: 4_000 } as const;
 
 /** Waiting behind a failed event of the same key: recorded by reference, never attempted. */
 export function park(event: StoredEvent): FailureRecord {
@@ -83,32 +83,12 @@ function identity(event: StoredEvent) {
 }
 
 function describe(error: unknown) {
-  if (error instanceof Error) {
-    const code = (error as { code?: unknown }).code;
-    return {
-      reason: withoutNul(error.message || error.name, reasonMax),
-      errorCode: typeof code === 'string' ? withoutNul(code, 100) : error.name,
-      detail: withoutNul(error.stack ?? error.message, detailMax),
-      final:
-        error instanceof MillraceError &&
-        (error.code === 'PERMANENT_FAILURE' || error.code === 'EVENT_VERSION_UNSUPPORTED'),
-    };
-  }
-  const reason = withoutNul(text(error), reasonMax);
-  return { reason, errorCode: null, detail: null, final: false };
+  const { code, message, stack } = describeThrown(error, textLimits);
+  const final =
+    isMillraceError(error) &&
+    (error.code === 'PERMANENT_FAILURE' || error.code === 'EVENT_VERSION_UNSUPPORTED');
+  return { reason: message, errorCode: code, detail: stack, final };
 }
-
-/** Anything can be thrown, and some of it cannot be printed. */
-function text(thrown: unknown): string {
-  try {
-    return typeof thrown === 'string' ? thrown : (JSON.stringify(thrown) ?? String(thrown));
-  } catch {
-    return 'a value that cannot be printed was thrown';
-  }
-}
-
-const withoutNul = (value: string, max: number) =>
-  value.replaceAll('\u0000', '').toWellFormed().slice(0, max).toWellFormed();
 
 /** The same for failures of one kind: what differs from case to case is taken out of the reason. */
 export function fingerprintOf(
@@ -117,10 +97,5 @@ export function fingerprintOf(
   errorCode: string | null,
   reason: string,
 ): string {
-  const kind = reason
-    .replace(/[0-9a-f]{8}-[0-9a-f-]{27}/gi, '<id>')
-    .replace(/'[^']*'|"[^"]*"/g, '<text>')
-    .replace(/\d+(?:\.\d+)?/g, '<n>')
-    .slice(0, 160);
-  return `${group}/${eventType}/${errorCode ?? '-'}: ${kind}`;
+  return `${group}/${eventType}/${errorCode ?? '-'}: ${kindOf(reason)}`;
 }
