@@ -7,8 +7,11 @@
  * settles; effects, follow-up events and cursor of one settlement commit together or not at all.
  */
 import type { Event, PreparedEvent, StoredEvent } from '../core/event.ts';
+import type { SqlTransaction } from '../core/sql-transaction.ts';
 import type { FailureStore } from './failures.ts';
 import type { HistoryStore } from './history.ts';
+import type { JobStore } from './jobs.ts';
+import type { NoticeChannel } from './notices.ts';
 import type { StreamStore } from './streams.ts';
 
 /** An event with the partition it belongs to. */
@@ -80,10 +83,7 @@ export interface LogStore {
   heads(): Promise<readonly number[]>;
 }
 
-/** One SQL connection in a transaction, as handlers and callers see it. */
-export interface SqlTransaction {
-  query<Row = Record<string, unknown>>(text: string, values?: readonly unknown[]): Promise<Row[]>;
-}
+export type { SqlTransaction };
 
 /** Events written inside a caller's own transaction, appended after it commits. */
 export interface StagingStore {
@@ -94,23 +94,6 @@ export interface StagingStore {
    * return 0. Crash-safe: an event is either still staged or in the log.
    */
   sequence(limit: number): Promise<{ moved: number; partitions: readonly number[] }>;
-}
-
-/** Hints between processes: may be lost, doubled or late, and are never the truth. */
-export interface NoticeChannel {
-  /** Calls `onNotice` for each notice until closed. Reconnecting is the caller's business. */
-  listen(handlers: NoticeHandlers): Promise<NoticeListener>;
-  /** Sends a notice to every listener, this process included. */
-  send(notice: string): Promise<void>;
-}
-
-export interface NoticeHandlers {
-  onNotice(notice: string): void;
-  onLost(cause: unknown): void;
-}
-
-export interface NoticeListener {
-  close(): Promise<void>;
 }
 
 /** What differs between drivers, as data. */
@@ -131,6 +114,8 @@ export interface Store {
   readonly failures: FailureStore;
   readonly history: HistoryStore;
   readonly notices: NoticeChannel;
+  /** Queues on the same database; closed with the store. */
+  readonly jobs: JobStore;
   /** Runs statements as the schema's owner once per name, in a transaction, in order of names. */
   migrate(namespace: string, migrations: readonly Migration[]): Promise<readonly string[]>;
   /** Runs `work` in a transaction that sees one tenant's rows only. */

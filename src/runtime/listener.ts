@@ -2,7 +2,7 @@
  * Keeps one connection listening for notices: rebuilt with backoff when it is lost, and probed,
  * because a half-open connection is silent about its death. The probe is a notice to oneself.
  */
-import type { NoticeChannel, NoticeListener } from '../ports/store.ts';
+import type { NoticeChannel, NoticeListener } from '../ports/notices.ts';
 import { Bell, sleep } from './bell.ts';
 
 export interface ListenerOptions {

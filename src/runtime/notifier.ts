@@ -3,7 +3,7 @@
  * one, never inside anybody's transaction (a NOTIFY takes a server-wide lock at commit). Idle: sent
  * at once. Busy: at most one every few milliseconds. A notice that fails is dropped: others poll.
  */
-import type { NoticeChannel } from '../ports/store.ts';
+import type { NoticeChannel } from '../ports/notices.ts';
 import { sleep } from './bell.ts';
 
 const prefix = 'heads ';

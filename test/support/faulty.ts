@@ -6,7 +6,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MillraceError } from '../../src/core/errors.ts';
-import type { NoticeHandlers, Store } from '../../src/ports/store.ts';
+import type { NoticeHandlers } from '../../src/ports/notices.ts';
+import type { Store } from '../../src/ports/store.ts';
 import type { Settlement, SettlementTransaction, SettleResult } from '../../src/ports/streams.ts';
 import { type Random, randomFrom } from './random.ts';
 

@@ -4,8 +4,9 @@
  */
 import { MillraceError } from '../../core/errors.ts';
 import type { LogStore, Position, RoutedEvent } from '../../ports/store.ts';
-import { eventColumns, intArray } from './binary-arrays.ts';
+import { intArray } from './array-writer.ts';
 import type { Database } from './connection.ts';
+import { eventColumns } from './event-columns.ts';
 import { type EventRow, toStoredEvent } from './rows.ts';
 import { sql } from './statements.ts';
 

@@ -3,15 +3,14 @@
  */
 import type { Duplex } from 'node:stream';
 import pg from 'pg';
-import type { NoticeChannel, NoticeHandlers } from '../../ports/store.ts';
+import type { NoticeChannel, NoticeHandlers } from '../../ports/notices.ts';
 import { type Database, translate } from './connection.ts';
 
-const channel = 'millrace';
 /** NOTIFY refuses payloads of 8,000 bytes and more. */
 const noticeMax = 7_900;
 const farewellMsMax = 1_000;
 
-export function createNotices(database: Database): NoticeChannel {
+export function createNotices(database: Database, channel = 'millrace'): NoticeChannel {
   return {
     async listen({ onNotice, onLost }: NoticeHandlers) {
       const client = new pg.Client(database.config);

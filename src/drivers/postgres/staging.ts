@@ -1,7 +1,8 @@
 /** Events staged in a caller's own transaction, and the sequencer that appends them afterwards. */
 import type { StagingStore } from '../../ports/store.ts';
-import { eventColumns, intArray } from './binary-arrays.ts';
+import { intArray } from './array-writer.ts';
 import type { Database } from './connection.ts';
+import { eventColumns } from './event-columns.ts';
 import { sql } from './statements.ts';
 
 export function createStaging(database: Database): StagingStore {

@@ -9,6 +9,10 @@ from millrace.append_events_once($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $
     name: 'millrace_append',
     text: `select millrace.append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
   },
+  beatWorker: {
+    name: 'millrace_beat_worker',
+    text: `select b.alive, b.lanes, b.offsets from millrace.beat_worker($1, $2, $3, $4) b`,
+  },
   blockedKeys: {
     name: 'millrace_blocked_keys',
     text: `select distinct tenant_id, coalesce(key, '') from millrace.event_failure
@@ -60,6 +64,29 @@ limit $3`,
 where group_name = $1 and "partition" = $2 and "offset" = any ($3)
   and status in ('dead', 'parked', 'retrying')`,
   },
+  configureQueue: {
+    name: 'millrace_configure_queue',
+    text: `insert into millrace.job_queue as q (queue_name, concurrency_max, rate_max, rate_per_ms,
+  key_concurrency_max, key_rate_max, key_rate_per_ms, paused_at, length_max)
+values ($1, $3::int, $4::int, $5::bigint, $7::int, $8::int, $9::bigint,
+  case when $10::boolean then clock_timestamp() end, $12::int)
+on conflict (queue_name) do update set
+  concurrency_max = case when $2 then excluded.concurrency_max else q.concurrency_max end,
+  rate_max = case when $2 then excluded.rate_max else q.rate_max end,
+  rate_per_ms = case when $2 then excluded.rate_per_ms else q.rate_per_ms end,
+  key_concurrency_max = case when $6 then excluded.key_concurrency_max
+    else q.key_concurrency_max end,
+  key_rate_max = case when $6 then excluded.key_rate_max else q.key_rate_max end,
+  key_rate_per_ms = case when $6 then excluded.key_rate_per_ms else q.key_rate_per_ms end,
+  paused_at = case when $10::boolean then coalesce(q.paused_at, clock_timestamp())
+    when $10::boolean is null then q.paused_at end,
+  length_max = case when $11 then excluded.length_max else q.length_max end
+returning queue_id`,
+  },
+  countParents: {
+    name: 'millrace_count_parents',
+    text: `select millrace.count_parents(1000)`,
+  },
   deadLetterFingerprints: {
     name: 'millrace_dead_letter_fingerprints',
     text: `select f.fingerprint, f.group_name, f.event_type, count(*)::int,
@@ -70,6 +97,14 @@ where f.tenant_id = $1 and f.status = 'dead'
 group by 1, 2, 3
 order by 4 desc, 1
 limit 1000`,
+  },
+  dueSchedules: {
+    name: 'millrace_due_schedules',
+    text: `select name, tenant_id, rule, job, paused, next_at, last_at, revision
+from millrace.job_schedule
+where next_at <= $1 and next_at is not null and not paused
+order by next_at, tenant_id, name
+limit $2`,
   },
   due: {
     name: 'millrace_due',
@@ -107,9 +142,20 @@ join millrace.event e on e."partition" = $2 and e."offset" = f."offset"
 where not f.beyond
 order by e."offset"`,
   },
+  enqueueJobs: {
+    name: 'millrace_enqueue_jobs',
+    text: `select lane_id, "offset", duplicate from millrace.enqueue_jobs($1, $2) order by n`,
+  },
   enterTenant: {
     name: 'millrace_enter_tenant',
     text: `select set_config('role', 'millrace_app', true), set_config('millrace.tenant', $1, true)`,
+  },
+  exchangeJobs: {
+    name: 'millrace_exchange_jobs',
+    text: `select lane_id, "offset", name, version, payload, options, enqueued_ms, failures, crashes, job_key,
+  priority
+from millrace.exchange_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
+  $17, $18, $19, $20, $21, $22, $23)`,
   },
   failureCounts: {
     name: 'millrace_failure_counts',
@@ -128,6 +174,15 @@ where d.tenant_id = $1 and d.worker_type = $2 and d.event_id = $3`,
   e.tenant_id, e.key, (extract(epoch from e.occurred_at) * 1000)::float8, e.correlation_id,
   e.causation_id, e.payload, e.metadata from millrace.event e where e.tenant_id = $1 and e.event_id = $2`,
   },
+  findSchedule: {
+    name: 'millrace_find_schedule',
+    text: `select name, tenant_id, rule, job, paused, next_at, last_at, revision
+from millrace.job_schedule where tenant_id = $1 and name = $2`,
+  },
+  fireSchedule: {
+    name: 'millrace_fire_schedule',
+    text: `select millrace.fire_schedule($1, $2, $3, $4, $5, $6, $7)`,
+  },
   heads: {
     name: 'millrace_heads',
     text: `select p, coalesce((
@@ -145,6 +200,636 @@ order by p`,
 select w.worker_id, w.groups from millrace.worker w
 where w.heartbeat_at > clock_timestamp() - $3 * interval '1 millisecond' and w.worker_id <> $1
 union all select $1, $2::text[]`,
+  },
+  jobCancel: {
+    name: 'millrace_job_cancel',
+    text: `with picked as (
+  select j.lane_id, j."offset", j.name, j.enqueued_at, l.queue_id, l.tenant_id, l.priority,
+    l.lane_key, s.status, c.epoch, c.claim_no, c.claimed_at
+  from unnest($1::int[], $2::bigint[]) as r(lane_id, "offset")
+  join millrace.job j on j.lane_id = r.lane_id and j."offset" = r."offset"
+  join millrace.job_lane l on l.lane_id = j.lane_id
+  left join millrace.job_state s on s.lane_id = j.lane_id and s."offset" = j."offset"
+  left join lateral (
+    select k.from_offset, k.epoch, k.claim_no, k.claimed_at from millrace.job_claim k
+    where k.lane_id = j.lane_id and k.to_offset >= j."offset" order by k.to_offset limit 1
+  ) c on c.from_offset <= j."offset"
+  where case when s.status is not null
+    then s.status in ('blocked', 'delayed', 'waiting', 'running', 'retrying')
+    else not exists (
+      select 1 from (
+        select a.last_offset from millrace.job_ack a
+        where a.lane_id = j.lane_id and a.first_offset <= j."offset"
+        order by a.first_offset desc limit 1
+      ) a where a.last_offset >= j."offset"
+    ) end
+), plain as (
+  insert into millrace.job_state (lane_id, "offset", queue_id, tenant_id, priority, job_key, name,
+    status, run_at, epoch, claim_no, started_at, finished_at)
+  select p.lane_id, p."offset", p.queue_id, p.tenant_id, p.priority, p.lane_key, p.name,
+    'cancelled', p.enqueued_at, w.epoch, p.claim_no, p.claimed_at, clock_timestamp()
+  from picked p left join millrace.job_worker w on w.epoch = p.epoch
+  where p.status is null
+  on conflict do nothing
+  returning lane_id, "offset"
+), rows as (
+  update millrace.job_state s set status = 'cancelled', finished_at = clock_timestamp()
+  from picked p where s.lane_id = p.lane_id and s."offset" = p."offset" and p.status is not null
+  returning s.lane_id, s."offset"
+)
+select * from plain union all select * from rows`,
+  },
+  jobChangeLocks: {
+    name: 'millrace_job_change_locks',
+    text: `select case k.space when 7313 then pg_advisory_xact_lock_shared(k.space, k.id)::text
+  else pg_advisory_xact_lock(k.space, k.id)::text end
+from (
+  select 1 as turn, 7313 as space, (c.epoch % 2147483647)::int as id
+  from unnest($1::int[], $2::bigint[]) as r(lane_id, "offset")
+  cross join lateral (
+    select s.epoch from millrace.job_state s
+    where s.lane_id = r.lane_id and s."offset" = r."offset" and s.epoch is not null
+    union all
+    select k.epoch from (
+      select k.epoch, k.from_offset from millrace.job_claim k
+      where k.lane_id = r.lane_id and k.to_offset >= r."offset" order by k.to_offset limit 1
+    ) k
+    join millrace.job_worker w on w.epoch = k.epoch
+    where k.from_offset <= r."offset"
+  ) c
+  union
+  select 2, 7310, l.lane_id from millrace.job_lane l where l.lane_id = any ($1)
+  union
+  select 3, 7312, l.queue_id from millrace.job_lane l where l.lane_id = any ($1)
+  order by 1, 3
+  offset 0
+) k`,
+  },
+  jobCounts: {
+    name: 'millrace_job_counts',
+    text: `select q.queue_name,
+  (lanes.stored - lanes.waiting - lanes.rows - running.n + coalesce(rows.completed, 0))::bigint,
+  (lanes.waiting + coalesce(rows.waiting, 0))::bigint,
+  (running.n + coalesce(rows.running, 0))::bigint, coalesce(rows.delayed, 0)::bigint,
+  coalesce(rows.retrying, 0)::bigint, coalesce(rows.blocked, 0)::bigint,
+  coalesce(rows.dead, 0)::bigint, coalesce(rows.cancelled, 0)::bigint,
+  coalesce(rows.quarantined, 0)::bigint
+from millrace.job_queue q
+cross join lateral (
+  select coalesce(sum(e.last_offset - e.first_offset + 1), 0)::bigint as stored,
+    coalesce(sum(greatest(0, e.last_offset - greatest(e.claimed, e.first_offset - 1)) - e.ahead),
+      0)::bigint as waiting,
+    coalesce(sum(e.rows), 0)::bigint as rows
+  from (
+    select h.last_offset, h.claimed, f."offset" as first_offset, (
+        select count(*) from millrace.job_state s where s.lane_id = h.lane_id
+      ) as rows, (
+        select count(*) from millrace.job_state s
+        where s.lane_id = h.lane_id and s."offset" > h.claimed
+      ) as ahead
+    from (
+      select l.lane_id, coalesce((
+          select c.to_offset from millrace.job_claim c where c.lane_id = l.lane_id
+          order by c.to_offset desc limit 1), 0) as claimed, (
+          select j."offset" from millrace.job j where j.lane_id = l.lane_id
+          order by j."offset" desc limit 1) as last_offset
+      from millrace.job_lane l where l.queue_id = q.queue_id and l.by_range
+    ) h
+    cross join lateral (
+      select j."offset" from millrace.job j where j.lane_id = h.lane_id
+      order by j."offset" limit 1
+    ) f
+  ) e
+) lanes
+cross join lateral (
+  select coalesce(sum(c.to_offset - c.from_offset + 1 - coalesce((
+      select sum(a.last_offset - a.first_offset + 1) from millrace.job_ack a
+      where a.lane_id = c.lane_id and a.first_offset between c.from_offset and c.to_offset
+    ), 0) - (
+      select count(*) from millrace.job_state s
+      where s.lane_id = c.lane_id and s."offset" between c.from_offset and c.to_offset
+        and not exists (select 1 from millrace.job_ack a where a.lane_id = s.lane_id
+          and a.first_offset <= s."offset" and a.last_offset >= s."offset"
+          and a.first_offset between c.from_offset and c.to_offset)
+    )), 0)::bigint as n
+  from millrace.job_worker w
+  join millrace.job_claim c on c.epoch = w.epoch and c.claim_no >= w.oldest_claim_no
+  join millrace.job_lane l on l.lane_id = c.lane_id and l.queue_id = q.queue_id
+) running
+left join lateral (
+  select sum(s.n) filter (where s.status = 'completed') as completed,
+    sum(s.n) filter (where s.status = 'waiting') as waiting,
+    sum(s.n) filter (where s.status = 'running') as running,
+    sum(s.n) filter (where s.status = 'delayed') as delayed,
+    sum(s.n) filter (where s.status = 'retrying') as retrying,
+    sum(s.n) filter (where s.status = 'blocked') as blocked,
+    sum(s.n) filter (where s.status = 'dead') as dead,
+    sum(s.n) filter (where s.status = 'cancelled') as cancelled,
+    sum(s.n) filter (where s.status = 'quarantined') as quarantined
+  from (
+    select s.status, count(*)::bigint as n from millrace.job_state s
+    where s.queue_id = q.queue_id and s.status = 'waiting' group by 1
+    union all
+    select s.status, count(*) from millrace.job_state s
+    where s.queue_id = q.queue_id and s.status in ('delayed', 'retrying') group by 1
+    union all
+    select s.status, count(*) from millrace.job_state s
+    where s.epoch is not null and s.queue_id = q.queue_id and s.status = 'running' group by 1
+    union all
+    select s.status, count(*) from millrace.job_state s
+    where s.queue_id = q.queue_id and s.status in ('blocked', 'dead', 'cancelled', 'quarantined')
+    group by 1
+    union all
+    -- What was removed stands for its offset only, and is completed before all times.
+    select s.status, count(*) from millrace.job_state s
+    where s.queue_id = q.queue_id and s.status = 'completed' and s.finished_at > '-infinity'
+    group by 1
+  ) s
+) rows on true
+where $1::text[] is null or q.queue_name = any ($1)
+order by q.queue_name`,
+  },
+  jobErase: {
+    name: 'millrace_job_erase',
+    text: `with picked as (
+  select r.lane_id, r."offset", l.by_range, l.queue_id, l.tenant_id, l.priority, l.lane_key
+  from unnest($1::int[], $2::bigint[]) as r(lane_id, "offset")
+  join millrace.job_lane l on l.lane_id = r.lane_id
+), results as (
+  delete from millrace.job_result e using picked p
+  where e.lane_id = p.lane_id and e."offset" = p."offset"
+), progress as (
+  delete from millrace.job_progress e using picked p
+  where e.lane_id = p.lane_id and e."offset" = p."offset"
+), parents as (
+  delete from millrace.job_dependency d using picked p
+  where d.child_lane = p.lane_id and d.child_offset = p."offset"
+), states as (
+  delete from millrace.job_state s using picked p
+  where s.lane_id = p.lane_id and s."offset" = p."offset" and not p.by_range
+), jobs as (
+  delete from millrace.job j using picked p
+  where j.lane_id = p.lane_id and j."offset" = p."offset" and not p.by_range
+), emptied as (
+  update millrace.job j set name = '', payload = 'null', options = null from picked p
+  where j.lane_id = p.lane_id and j."offset" = p."offset" and p.by_range
+)
+insert into millrace.job_state (lane_id, "offset", queue_id, tenant_id, priority, job_key,
+  name, status, run_at, finished_at)
+select p.lane_id, p."offset", p.queue_id, p.tenant_id, p.priority, p.lane_key, '', 'completed',
+  clock_timestamp(), '-infinity'
+from picked p where p.by_range
+on conflict (lane_id, "offset") do update set name = '', status = 'completed', error = null,
+  fingerprint = null, epoch = null, unique_key = null, finished_at = '-infinity'`,
+  },
+  jobFailParents: {
+    name: 'millrace_job_fail_parents',
+    text: `select millrace.finish_parents($1, $2, $2, false)::text`,
+  },
+  jobFind: {
+    name: 'millrace_job_find',
+    text: `select r.n, j.lane_id, j."offset", q.queue_name, l.tenant_id, coalesce(s.job_key, l.lane_key),
+  coalesce(s.priority, l.priority), j.name, j.version, j.payload, j.options,
+  case when s.status is not null then s.status when a.settled_at is not null then 'completed'
+    when c.epoch is not null then 'running' else 'waiting' end,
+  coalesce(s.failures, 0), coalesce(s.crashes, 0), j.enqueued_at,
+  case when s.status in ('delayed', 'retrying') then s.run_at end,
+  coalesce(s.started_at, c.claimed_at),
+  case when s.status is null then a.settled_at else s.finished_at end,
+  case when s.status is not null then s.epoch when a.settled_at is null then c.epoch end,
+  s.error, e.result, p.progress, s.unique_key,
+  case when s.status = 'blocked' then (
+    select json_agg(json_build_array(d.parent_lane, d.parent_offset)
+      order by d.parent_lane, d.parent_offset)
+    from millrace.job_dependency d
+    where d.child_lane = j.lane_id and d.child_offset = j."offset" and not d.finished) end
+from unnest($1::int[], $2::bigint[]) with ordinality as r(lane_id, "offset", n)
+cross join lateral (
+  select * from millrace.job k where k.lane_id = r.lane_id and k."offset" = r."offset" limit 1
+) j
+join millrace.job_lane l on l.lane_id = j.lane_id
+join millrace.job_queue q on q.queue_id = l.queue_id
+left join lateral (
+  select * from millrace.job_state k where k.lane_id = j.lane_id and k."offset" = j."offset" limit 1
+) s on true
+left join lateral (
+  select k.from_offset, k.epoch, k.claimed_at from millrace.job_claim k
+  where k.lane_id = j.lane_id and k.to_offset >= j."offset" order by k.to_offset limit 1
+) c on c.from_offset <= j."offset"
+left join lateral (
+  select k.last_offset, k.settled_at from millrace.job_ack k
+  where k.lane_id = j.lane_id and k.first_offset <= j."offset"
+  order by k.first_offset desc limit 1
+) a on a.last_offset >= j."offset"
+left join lateral (
+  select k.result from millrace.job_result k
+  where k.lane_id = j.lane_id and k."offset" = j."offset" limit 1
+) e on true
+left join lateral (
+  select k.progress from millrace.job_progress k
+  where k.lane_id = j.lane_id and k."offset" = j."offset" limit 1
+) p on true
+where s.name is distinct from ''
+order by r.n`,
+  },
+  jobLanesById: {
+    name: 'millrace_job_lanes_by_id',
+    text: `select l.lane_id, l.queue_id, q.queue_name, l.tenant_id, l.priority, l.lane_key
+from millrace.job_lane l join millrace.job_queue q on q.queue_id = l.queue_id
+where l.lane_id = any ($1)`,
+  },
+  jobLanes: {
+    name: 'millrace_job_lanes',
+    text: `select lane_id, queue_id, head from millrace.job_lanes($1, $2, $3, $4)`,
+  },
+  jobListCompleted: {
+    name: 'millrace_job_list_completed',
+    text: `select w.lane_id, w."offset", w.done and ($4::text is null or j.name = $4)
+  and ($5::timestamptz is null or j.enqueued_at >= $5)
+  and ($6::timestamptz is null or j.enqueued_at < $6)
+from (
+  (select x.lane_id, x."offset", x.done from (
+    select l.lane_id from millrace.job_lane l
+    join millrace.job_queue q on q.queue_id = l.queue_id
+    where l.by_range and ($1::text is null or q.queue_name = $1)
+      and ($2::text is null or l.tenant_id = $2) and ($3::text is null or l.lane_key = $3)
+      and l.lane_id <= $8::int
+    order by l.lane_id desc
+  ) l
+  cross join lateral (
+    select coalesce((select c.to_offset from millrace.job_claim c where c.lane_id = l.lane_id
+      order by c.to_offset desc limit 1), 0) as last_offset
+  ) claimed
+  cross join lateral (
+    select j.lane_id, j."offset", case when s.status is not null
+      then s.status = 'completed' and s.name <> ''
+      else coalesce((select a.last_offset from millrace.job_ack a
+        where a.lane_id = j.lane_id and a.first_offset <= j."offset"
+        order by a.first_offset desc limit 1), 0) >= j."offset" end as done
+    from millrace.job j
+    left join lateral (
+      select k.status, k.name from millrace.job_state k
+      where k.lane_id = j.lane_id and k."offset" = j."offset" limit 1
+    ) s on true
+    where j.lane_id = l.lane_id and j."offset" <= least(claimed.last_offset,
+      case when l.lane_id = $8 then $9::bigint - 1 else 9223372036854775807 end)
+    order by j."offset" desc limit $7::int
+  ) x
+  order by l.lane_id desc, x."offset" desc limit $7)
+  union all
+  (select s.lane_id, s."offset", true from millrace.job_state s
+  join millrace.job_lane l on l.lane_id = s.lane_id and not l.by_range
+  join millrace.job_queue q on q.queue_id = s.queue_id
+  where s.status = 'completed' and (s.lane_id, s."offset") < ($8, $9)
+    and ($1::text is null or q.queue_name = $1) and ($2::text is null or s.tenant_id = $2)
+    and ($3::text is null or s.job_key = $3)
+  order by s.lane_id desc, s."offset" desc limit $7)
+) w
+cross join lateral (
+  select k.name, k.enqueued_at from millrace.job k
+  where k.lane_id = w.lane_id and k."offset" = w."offset" limit 1
+) j
+order by w.lane_id desc, w."offset" desc limit $7`,
+  },
+  jobListOver: {
+    name: 'millrace_job_list_over',
+    text: `select x.lane_id, x."offset", true, x.finished_at::text
+from millrace.job_queue q
+cross join lateral (
+  select s.lane_id, s."offset", s.finished_at from millrace.job_state s
+  where s.queue_id = q.queue_id and s.status = $11::text
+    and ($8::timestamptz is null or s.finished_at <= $8)
+    and ($8::timestamptz is null
+      or (s.finished_at, s.lane_id, s."offset") < ($8, $9::int, $10::bigint))
+    and ($2::text is null or s.tenant_id = $2) and ($3::text is null or s.job_key = $3)
+    and ($4::text is null or s.name = $4) and ($12::text is null or s.fingerprint = $12)
+    and ($5::timestamptz is null and $6::timestamptz is null or (
+      select j.enqueued_at >= coalesce($5, '-infinity') and j.enqueued_at < coalesce($6, 'infinity')
+      from millrace.job j where j.lane_id = s.lane_id and j."offset" = s."offset" limit 1))
+  order by s.finished_at desc, s.lane_id desc, s."offset" desc limit $7::int
+) x
+where $1::text is null or q.queue_name = $1
+order by x.finished_at desc, x.lane_id desc, x."offset" desc limit $7`,
+  },
+  jobListRows: {
+    name: 'millrace_job_list_rows',
+    text: `select s.lane_id, s."offset", true
+from millrace.job_state s
+join millrace.job_queue q on q.queue_id = s.queue_id
+where ($10::text is null or s.status = $10) and ($11::text is null or s.fingerprint = $11)
+  and s.name <> '' and (s.lane_id, s."offset") < ($8::int, $9::bigint)
+  and ($1::text is null or q.queue_name = $1) and ($2::text is null or s.tenant_id = $2)
+  and ($3::text is null or s.job_key = $3) and ($4::text is null or s.name = $4)
+  and ($5::timestamptz is null and $6::timestamptz is null or (
+    select j.enqueued_at >= coalesce($5, '-infinity') and j.enqueued_at < coalesce($6, 'infinity')
+    from millrace.job j where j.lane_id = s.lane_id and j."offset" = s."offset" limit 1))
+order by s.lane_id desc, s."offset" desc limit $7::int`,
+  },
+  jobListRunning: {
+    name: 'millrace_job_list_running',
+    text: `select h.lane_id, h."offset", true, h.started_at::text
+from (
+  select c.lane_id, o."offset", c.claimed_at as started_at
+  from millrace.job_worker w
+  join millrace.job_claim c on c.epoch = w.epoch and c.claim_no >= w.oldest_claim_no
+  join millrace.job_lane l on l.lane_id = c.lane_id
+  join millrace.job_queue q on q.queue_id = l.queue_id
+  cross join lateral (
+    select range_agg(int8range(a.first_offset, a.last_offset, '[]')) as ranges
+    from millrace.job_ack a
+    where a.lane_id = c.lane_id and a.first_offset between c.from_offset and c.to_offset
+  ) acked
+  cross join lateral unnest(int8multirange(int8range(c.from_offset, c.to_offset, '[]'))
+    - coalesce(acked.ranges, '{}')) as open
+  cross join lateral generate_series(lower(open), upper(open) - 1) as o("offset")
+  where ($1::text is null or q.queue_name = $1) and ($2::text is null or l.tenant_id = $2)
+    and ($3::text is null or l.lane_key = $3)
+    and (select true from millrace.job_state s
+      where s.lane_id = c.lane_id and s."offset" = o."offset" limit 1) is null
+  union all
+  select s.lane_id, s."offset", s.started_at
+  from millrace.job_state s
+  join millrace.job_queue q on q.queue_id = s.queue_id
+  where s.epoch is not null and s.status = 'running'
+    and ($1::text is null or q.queue_name = $1) and ($2::text is null or s.tenant_id = $2)
+    and ($3::text is null or s.job_key = $3)
+) h
+cross join lateral (
+  select k.name, k.enqueued_at from millrace.job k
+  where k.lane_id = h.lane_id and k."offset" = h."offset" limit 1
+) j
+where ($8::timestamptz is null
+    or (h.started_at, h.lane_id, h."offset") > ($8, $9::int, $10::bigint))
+  and ($4::text is null or j.name = $4)
+  and ($5::timestamptz is null or j.enqueued_at >= $5)
+  and ($6::timestamptz is null or j.enqueued_at < $6)
+order by h.started_at, h.lane_id, h."offset" limit $7::int`,
+  },
+  jobListStored: {
+    name: 'millrace_job_list_stored',
+    text: `select x.lane_id, x."offset", x.matches from (
+  select l.lane_id, l.by_range, l.lane_key from millrace.job_lane l
+  join millrace.job_queue q on q.queue_id = l.queue_id
+  where ($1::text is null or q.queue_name = $1) and ($2::text is null or l.tenant_id = $2)
+    and ($3::text is null or not l.by_range or l.lane_key = $3) and l.lane_id <= $8::int
+  order by l.lane_id desc
+) l
+cross join lateral (
+  select j.lane_id, j."offset", s.name is distinct from ''
+    and ($3::text is null or coalesce(s.job_key, l.lane_key) = $3)
+    and ($4::text is null or j.name = $4)
+    and ($5::timestamptz is null or j.enqueued_at >= $5)
+    and ($6::timestamptz is null or j.enqueued_at < $6) as matches
+  from millrace.job j
+  left join lateral (
+    select k.name, k.job_key from millrace.job_state k
+    where k.lane_id = j.lane_id and k."offset" = j."offset" limit 1
+  ) s on true
+  where j.lane_id = l.lane_id
+    and j."offset" < case when l.lane_id = $8 then $9::bigint else 9223372036854775807 end
+  order by j."offset" desc limit $7::int
+) x
+order by l.lane_id desc, x."offset" desc limit $7`,
+  },
+  jobListWaiting: {
+    name: 'millrace_job_list_waiting',
+    text: `select w.lane_id, w."offset", ($4::text is null or j.name = $4)
+  and ($5::timestamptz is null or j.enqueued_at >= $5)
+  and ($6::timestamptz is null or j.enqueued_at < $6), w.priority
+from (
+  (select l.priority, l.lane_id, x."offset" from (
+    select l.priority, l.lane_id from millrace.job_lane l join millrace.job_queue q on q.queue_id = l.queue_id
+    where l.by_range and ($1::text is null or q.queue_name = $1)
+      and ($2::text is null or l.tenant_id = $2) and ($3::text is null or l.lane_key = $3)
+      and (l.priority, l.lane_id) >= ($8::int, $9::int)
+    order by l.priority, l.lane_id
+  ) l
+  cross join lateral (
+    select coalesce((select c.to_offset from millrace.job_claim c where c.lane_id = l.lane_id
+      order by c.to_offset desc limit 1), 0) as last_offset
+  ) claimed
+  cross join lateral (
+    select j."offset" from millrace.job j
+    where j.lane_id = l.lane_id
+      and j."offset" > greatest(claimed.last_offset,
+        case when l.lane_id = $9 then $10::bigint else 0 end)
+      and (select true from millrace.job_state s
+        where s.lane_id = j.lane_id and s."offset" = j."offset" limit 1) is null
+    order by j."offset" limit $7::int
+  ) x
+  order by l.priority, l.lane_id, x."offset" limit $7)
+  union all
+  (select s.priority, s.lane_id, s."offset" from millrace.job_state s
+  join millrace.job_queue q on q.queue_id = s.queue_id
+  where s.status = 'waiting' and s.priority >= $8
+    and (s.priority, s.lane_id, s."offset") > ($8, $9, $10)
+    and ($1::text is null or q.queue_name = $1) and ($2::text is null or s.tenant_id = $2)
+    and ($3::text is null or s.job_key = $3)
+  order by s.priority, s.lane_id, s."offset" limit $7)
+) w
+cross join lateral (
+  select k.name, k.enqueued_at from millrace.job k
+  where k.lane_id = w.lane_id and k."offset" = w."offset" limit 1
+) j
+order by w.priority, w.lane_id, w."offset" limit $7`,
+  },
+  jobProgress: {
+    name: 'millrace_job_progress',
+    text: `insert into millrace.job_progress as p (lane_id, "offset", progress)
+select * from unnest($1::int[], $2::bigint[], $3::json[])
+on conflict (lane_id, "offset") do update set progress = excluded.progress,
+  updated_at = clock_timestamp()`,
+  },
+  jobPruneEnd: {
+    name: 'millrace_job_prune_end',
+    text: `select p.first_offset, p.last_offset, p.head_offset
+from millrace.prunable_jobs($1, clock_timestamp() - $2::float8 * interval '1 millisecond', $3) p`,
+  },
+  jobPruneEnqueues: {
+    name: 'millrace_job_prune_enqueues',
+    text: `delete from millrace.job_enqueue e using (
+  select x.enqueue_id from millrace.job_enqueue x
+  where x.enqueued_at < clock_timestamp() - interval '1 hour' limit $1
+) old where e.enqueue_id = old.enqueue_id`,
+  },
+  jobPruneLanes: {
+    name: 'millrace_job_prune_lanes',
+    text: `select l.lane_id from millrace.job_lane l
+cross join lateral (
+  select j.enqueued_at from millrace.job j where j.lane_id = l.lane_id order by j."offset" limit 1
+) f
+cross join lateral (select clock_timestamp() - $1::float8 * interval '1 millisecond' as time) before
+cross join lateral millrace.prunable_jobs(l.lane_id, before.time, $2) p
+where l.by_range and l.lane_id > $3 and f.enqueued_at < before.time
+  and (p.last_offset >= p.first_offset or p.head_offset is not null)
+order by l.lane_id limit $4`,
+  },
+  jobPruneLock: {
+    name: 'millrace_job_prune_lock',
+    text: `select pg_advisory_xact_lock(7310, $1)::text`,
+  },
+  jobPrunePermits: {
+    name: 'millrace_job_prune_permits',
+    text: `delete from millrace.job_permit d using (
+  select p.queue_id, p.scope, p.seq from millrace.job_permit p
+  where exists (select 1 from millrace.job_permit n
+    where n.queue_id = p.queue_id and n.scope = p.scope and n.seq = p.seq + 1)
+  limit $1
+) old
+where d.queue_id = old.queue_id and d.scope = old.scope and d.seq = old.seq`,
+  },
+  jobPruneRange: {
+    name: 'millrace_job_prune_range',
+    text: `with states as (
+  delete from millrace.job_state s
+  where s.lane_id = $1::int and s."offset" between $2::bigint and $3::bigint
+), claims as (
+  delete from millrace.job_claim c where c.lane_id = $1 and c.to_offset <= $3
+    and c.to_offset < (select k.to_offset from millrace.job_claim k
+      where k.lane_id = $1 order by k.to_offset desc limit 1)
+), acks as (
+  delete from millrace.job_ack a
+  where a.lane_id = $1 and a.first_offset <= $3 and a.last_offset <= $3
+), results as (
+  delete from millrace.job_result e where e.lane_id = $1 and e."offset" between $2 and $3
+), progress as (
+  delete from millrace.job_progress e where e.lane_id = $1 and e."offset" between $2 and $3
+), jobs as (
+  delete from millrace.job j where j.lane_id = $1 and j."offset" between $2 and $3
+  returning j.name
+)
+select count(*) filter (where j.name <> '') from jobs j`,
+  },
+  jobPruneRows: {
+    name: 'millrace_job_prune_rows',
+    text: `with picked as (
+  select x.lane_id, x."offset" from millrace.job_queue q
+  cross join unnest(array['completed', 'dead', 'cancelled', 'quarantined']) as o(status)
+  cross join lateral (
+    select s.lane_id, s."offset" from millrace.job_state s
+    join millrace.job_lane l on l.lane_id = s.lane_id and not l.by_range
+    where s.queue_id = q.queue_id and s.status = o.status and s.epoch is null
+      and s.finished_at < clock_timestamp() - $1::float8 * interval '1 millisecond'
+      and (s.unique_until is null or s.unique_until < clock_timestamp())
+      and not exists (select 1 from millrace.job_dependency d
+        where d.parent_lane = s.lane_id and d.parent_offset = s."offset" and not d.finished)
+    order by s.finished_at limit $2::int
+    for update of s skip locked
+  ) x
+  limit $2
+), states as (
+  delete from millrace.job_state s using picked p
+  where s.lane_id = p.lane_id and s."offset" = p."offset"
+), results as (
+  delete from millrace.job_result e using picked p
+  where e.lane_id = p.lane_id and e."offset" = p."offset"
+), progress as (
+  delete from millrace.job_progress e using picked p
+  where e.lane_id = p.lane_id and e."offset" = p."offset"
+), parents as (
+  delete from millrace.job_dependency d using picked p
+  where d.child_lane = p.lane_id and d.child_offset = p."offset"
+), jobs as (
+  delete from millrace.job j using picked p
+  where j.lane_id = p.lane_id and j."offset" = p."offset"
+  returning j.lane_id
+)
+select count(*) from jobs`,
+  },
+  jobQueues: {
+    name: 'millrace_job_queues',
+    text: `select q.queue_name, q.paused_at, q.concurrency_max, q.rate_max, q.rate_per_ms,
+  q.key_concurrency_max, q.key_rate_max, q.key_rate_per_ms, q.length_max
+from millrace.job_queue q order by q.queue_name`,
+  },
+  jobRemovable: {
+    name: 'millrace_job_removable',
+    text: `select j.lane_id, j."offset",
+  coalesce(s.status, case when c.epoch is null then 'waiting' else 'completed' end)
+    in ('blocked', 'delayed', 'waiting', 'retrying')
+from unnest($1::int[], $2::bigint[]) as r(lane_id, "offset")
+join millrace.job j on j.lane_id = r.lane_id and j."offset" = r."offset"
+left join millrace.job_state s on s.lane_id = j.lane_id and s."offset" = j."offset"
+left join lateral (
+  select k.from_offset, k.epoch from millrace.job_claim k
+  where k.lane_id = j.lane_id and k.to_offset >= j."offset" order by k.to_offset limit 1
+) c on c.from_offset <= j."offset"
+left join lateral (
+  select k.last_offset from millrace.job_ack k
+  where k.lane_id = j.lane_id and k.first_offset <= j."offset"
+  order by k.first_offset desc limit 1
+) a on a.last_offset >= j."offset"
+where s.name is distinct from '' and case when s.status is null
+  then c.epoch is null or a.last_offset is not null
+  else s.status <> 'running' and not exists (
+    select 1 from millrace.job_worker w where w.epoch = s.epoch) end`,
+  },
+  jobResults: {
+    name: 'millrace_job_results',
+    text: `select e.result from unnest($1::int[], $2::bigint[]) with ordinality as r(lane_id, "offset", n)
+left join millrace.job_result e on e.lane_id = r.lane_id and e."offset" = r."offset"
+order by r.n`,
+  },
+  jobRetryLocks: {
+    name: 'millrace_job_retry_locks',
+    text: `select pg_advisory_xact_lock(k.space, k.id)::text
+from (
+  select 1 as turn, 7310 as space, l.lane_id as id
+  from millrace.job_lane l where l.lane_id = any ($1::int[])
+  union
+  select 2, 7314, hashtext(q.queue_name || chr(1) || s.tenant_id || chr(1) || s.unique_key)
+  from unnest($1, $2::bigint[]) as r(lane_id, "offset")
+  join millrace.job_state s on s.lane_id = r.lane_id and s."offset" = r."offset"
+  join millrace.job_queue q on q.queue_id = s.queue_id
+  where s.unique_key is not null
+  order by 1, 3
+  offset 0
+) k`,
+  },
+  jobRetry: {
+    name: 'millrace_job_retry',
+    text: `with picked as (
+  select s.lane_id, s."offset", s.queue_id, s.tenant_id, s.unique_key,
+    row_number() over (partition by s.queue_id, s.tenant_id, s.unique_key
+      order by s.lane_id, s."offset") as turn
+  from unnest($1::int[], $2::bigint[]) as r(lane_id, "offset")
+  join millrace.job_state s on s.lane_id = r.lane_id and s."offset" = r."offset"
+  where s.status in ('dead', 'cancelled', 'quarantined')
+    and not exists (select 1 from millrace.job_worker w where w.epoch = s.epoch)
+)
+update millrace.job_state s set status = case when b.waits then 'blocked' else 'waiting' end,
+  parents_left = case when b.waits then -1 else 0 end, run_at = clock_timestamp(), failures = 0,
+  crashes = least(s.crashes, 1), epoch = null, claim_no = null, started_at = null,
+  finished_at = null
+from picked p
+cross join lateral (
+  select exists (
+    select 1 from millrace.job_dependency d
+    where d.child_lane = p.lane_id and d.child_offset = p."offset" and not d.finished
+      and millrace.job_outcome(d.parent_lane, d.parent_offset) is null
+  ) as waits
+) b
+where s.lane_id = p.lane_id and s."offset" = p."offset"
+  and (p.unique_key is null or p.turn = 1 and not exists (
+    select 1 from millrace.job_state o
+    where o.queue_id = p.queue_id and o.tenant_id = p.tenant_id and o.unique_key = p.unique_key
+      and o.status in ('blocked', 'delayed', 'waiting', 'running', 'retrying')
+  ))
+returning s.lane_id, s."offset"`,
+  },
+  jobRun: {
+    name: 'millrace_job_run',
+    text: `update millrace.job_state s set status = 'waiting', run_at = clock_timestamp()
+from unnest($1::int[], $2::bigint[]) as r(lane_id, "offset")
+where s.lane_id = r.lane_id and s."offset" = r."offset" and s.status in ('delayed', 'retrying')
+returning s.lane_id, s."offset"`,
+  },
+  jobWorkers: {
+    name: 'millrace_job_workers',
+    text: `select w.epoch, w.worker_id, w.queues, w.started_at, w.heartbeat_at,
+  w.heartbeat_at >= clock_timestamp() - w.time_to_live_ms * interval '1 millisecond', w.running,
+  w.concurrency, w.host, w.pid
+from millrace.job_worker w order by w.epoch desc`,
   },
   laneOffsets: {
     name: 'millrace_lane_offsets',
@@ -182,6 +867,12 @@ where d.tenant_id = $1
 order by d.failed_at desc, d.event_id desc, d.worker_type desc
 limit $7`,
   },
+  listSchedules: {
+    name: 'millrace_list_schedules',
+    text: `select name, tenant_id, rule, job, paused, next_at, last_at, revision
+from millrace.job_schedule where $1::text is null or tenant_id = $1
+order by tenant_id, name`,
+  },
   lockFailure: {
     name: 'millrace_lock_failure',
     text: `select f."partition", f."offset", f.status, coalesce(f.key, ''),
@@ -189,12 +880,22 @@ limit $7`,
 from millrace.event_failure f
 where f.tenant_id = $1 and f.group_name = $2 and f.event_id = $3 and f.was_dead`,
   },
+  lockQueue: {
+    name: 'millrace_lock_queue',
+    text: `select pg_advisory_xact_lock(7312, $1)`,
+  },
   nextDue: {
     name: 'millrace_next_due',
     text: `select greatest(0, extract(epoch from min(next_attempt_at) - clock_timestamp()) * 1000)::float8
 from millrace.event_failure
 where group_name = $1 and "partition" = $2 and status = 'retrying'
 having count(*) > 0`,
+  },
+  nextSchedule: {
+    name: 'millrace_next_schedule',
+    text: `select next_at from millrace.job_schedule where next_at is not null and not paused
+order by next_at
+limit 1`,
   },
   openCursor: {
     name: 'millrace_open_cursor',
@@ -264,6 +965,48 @@ left join lateral (
   limit $3
 ) e on true`,
   },
+  readyLanes: {
+    name: 'millrace_ready_lanes',
+    text: `select r.lane_id from millrace.ready_lanes(
+  (select q.queue_id from millrace.job_queue q where q.queue_name = $1)) r`,
+  },
+  recountPermits: {
+    name: 'millrace_recount_permits',
+    text: `with held as (
+  select l.tenant_id, l.lane_key, sum(c.to_offset - c.from_offset + 1 - coalesce((
+    select sum(a.last_offset - a.first_offset + 1) from millrace.job_ack a
+    where a.lane_id = c.lane_id and a.first_offset between c.from_offset and c.to_offset
+  ), 0) - (
+    select count(*) from millrace.job_state s
+    where s.lane_id = c.lane_id and s."offset" between c.from_offset and c.to_offset
+  )) as n
+  from millrace.job_worker w
+  join millrace.job_claim c on c.epoch = w.epoch and c.claim_no >= w.oldest_claim_no
+  join millrace.job_lane l on l.lane_id = c.lane_id and l.queue_id = $1
+  group by 1, 2
+  union all
+  select s.tenant_id, s.job_key, count(*) from millrace.job_state s
+  where s.queue_id = $1 and s.epoch is not null group by 1, 2
+), scoped as (
+  select '' as scope, sum(n) as n from held
+  union all
+  select millrace.permit_scope(tenant_id, lane_key), sum(n) from held group by 1
+)
+insert into millrace.job_permit (queue_id, scope, seq, running, tokens, counted_at)
+select $1, k.scope, coalesce((
+    select max(p.seq) from millrace.job_permit p where p.queue_id = $1 and p.scope = k.scope
+  ), 0) + 1, coalesce(n.n, 0), case when k.scope = '' then coalesce(q.rate_max, 0)
+    else coalesce(q.key_rate_max, 0) end, clock_timestamp()
+from (
+  select scope from scoped union select p.scope from millrace.job_permit p where p.queue_id = $1
+) k
+join millrace.job_queue q on q.queue_id = $1
+left join (select scope, sum(n) as n from scoped group by 1) n on n.scope = k.scope`,
+  },
+  recoverJobs: {
+    name: 'millrace_recover_jobs',
+    text: `select epoch, lane_id, "offset", queue_name, crashes, quarantined from millrace.recover_jobs($1)`,
+  },
   registerGroup: {
     name: 'millrace_register_group',
     text: `with registered as (
@@ -280,10 +1023,23 @@ from registered, generate_series(0, $4::int - 1) p
 where is_new and $3
 on conflict do nothing`,
   },
+  registerWorker: {
+    name: 'millrace_register_worker',
+    text: `insert into millrace.job_worker (worker_id, queues, host, pid, time_to_live_ms)
+values ($1, $2, $3, $4, $5) returning epoch`,
+  },
   releaseLease: {
     name: 'millrace_release_lease',
     text: `insert into millrace.lease (group_name, "partition", epoch) values ($1, $2, $3)
 on conflict do nothing`,
+  },
+  removeSchedule: {
+    name: 'millrace_remove_schedule',
+    text: `delete from millrace.job_schedule where tenant_id = $1 and name = $2 returning 1`,
+  },
+  retireWorker: {
+    name: 'millrace_retire_worker',
+    text: `select millrace.retire_worker($1)`,
   },
   retire: {
     name: 'millrace_retire',
@@ -294,6 +1050,19 @@ on conflict do nothing`,
     text: `update millrace.event_failure set status = 'parked', attempts = 0,
   edited_payload = coalesce($4, edited_payload)
 where group_name = $1 and "partition" = $2 and "offset" = any ($3) and status = 'dead'`,
+  },
+  rowLanes: {
+    name: 'millrace_row_lanes',
+    text: `select millrace.make_row_lanes($1, $2)`,
+  },
+  saveSchedule: {
+    name: 'millrace_save_schedule',
+    text: `insert into millrace.job_schedule as s (tenant_id, name, rule, job, paused, next_at, last_at)
+values ($1, $2, $3, $4, $5, $6, $7)
+on conflict (tenant_id, name) do update
+set rule = excluded.rule, job = excluded.job, paused = excluded.paused, next_at = excluded.next_at,
+  last_at = greatest(s.last_at, excluded.last_at), revision = excluded.revision
+returning name, tenant_id, rule, job, paused, next_at, last_at, revision`,
   },
   sequence: {
     name: 'millrace_sequence',
@@ -306,6 +1075,10 @@ where group_name = $1 and "partition" = $2 and "offset" = any ($3) and status = 
   settleFailures: {
     name: 'millrace_settle_failures',
     text: `select tenant_id, key, blocked from millrace.settle_failures($1, $2, $3, $4)`,
+  },
+  settleJobs: {
+    name: 'millrace_settle_jobs',
+    text: `select millrace.settle_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, false, true)`,
   },
   settle: {
     name: 'millrace_settle',

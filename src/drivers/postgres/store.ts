@@ -7,6 +7,7 @@ import type { Migration, SqlTransaction, Store } from '../../ports/store.ts';
 import { type Database, openDatabase, translate } from './connection.ts';
 import { createFailures } from './failures.ts';
 import { createHistory } from './history.ts';
+import { createJobStore } from './jobs/assemble.ts';
 import { createLog } from './log.ts';
 import { migrate } from './migrate.ts';
 import { migrations } from './migrations.ts';
@@ -61,6 +62,7 @@ function assemble(database: Database, partitions: number, options: PostgresOptio
     failures: createFailures(database),
     history: createHistory(database),
     notices: createNotices(database),
+    jobs: createJobStore(database, { url: options.url, close: async () => {} }),
     migrate: (namespace, steps) => migrateAs(options.url, namespace, steps),
     withTenant: (tenantId, work) =>
       asTenant(database, tenantId, (client) => {

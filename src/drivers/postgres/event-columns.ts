@@ -1,78 +1,9 @@
 /**
- * Postgres arrays in binary form, one per column of a batch of events. Called for every append.
- * Why not text: the server spends 9.0 µs a row with binary arrays, 9.8 µs with text arrays and
- * 12.5 µs with one JSON document, and we spend 0.9 µs instead of 2.7 µs building them (1,000 rows).
+ * The columns of a batch of events as binary arrays. Called for every append: building them takes
+ * 0.9 µs an event, one JSON document 2.7 µs (1,000 rows).
  */
 import type { RoutedEvent } from '../../ports/store.ts';
-
-const oid = { int4: 23, text: 25, json: 114, timestamptz: 1184, uuid: 2950 } as const;
-const postgresEpochMs = Date.UTC(2000, 0, 1);
-const hexValue = new Uint8Array(128);
-for (const [i, digit] of [...'0123456789abcdef'].entries()) {
-  hexValue[digit.charCodeAt(0)] = i;
-  hexValue[digit.toUpperCase().charCodeAt(0)] = i;
-}
-
-/** A growing buffer with the header of a one-dimensional array in front. */
-class ArrayWriter {
-  bytes: Buffer;
-  at = 0;
-
-  constructor(elementOid: number, count: number, bytesPerElement: number) {
-    this.bytes = Buffer.allocUnsafe(20 + count * bytesPerElement);
-    this.int(count === 0 ? 0 : 1);
-    this.int(1); // there may be nulls
-    this.int(elementOid);
-    if (count === 0) return;
-    this.int(count);
-    this.int(1); // lower bound
-  }
-
-  reserve(size: number): void {
-    if (this.at + size <= this.bytes.length) return;
-    const larger = Buffer.allocUnsafe(Math.max(this.bytes.length * 2, this.at + size));
-    this.bytes.copy(larger, 0, 0, this.at);
-    this.bytes = larger;
-  }
-
-  int(value: number): void {
-    this.bytes.writeInt32BE(value, this.at);
-    this.at += 4;
-  }
-
-  text(value: string): void {
-    this.reserve(4 + value.length * 3);
-    const length = this.bytes.write(value, this.at + 4, 'utf8');
-    this.int(length);
-    this.at += length;
-  }
-
-  uuid(value: string): void {
-    this.int(16);
-    let to = this.at;
-    for (let i = 0; i < 36; i += 2) {
-      if (i === 8 || i === 13 || i === 18 || i === 23) i += 1;
-      const high = hexValue[value.charCodeAt(i)] as number;
-      const low = hexValue[value.charCodeAt(i + 1)] as number;
-      this.bytes[to++] = (high << 4) | low;
-    }
-    this.at = to;
-  }
-
-  microseconds(value: number): void {
-    this.int(8);
-    this.bytes.writeInt32BE(Math.floor(value / 4_294_967_296), this.at);
-    this.bytes.writeUInt32BE(
-      value - Math.floor(value / 4_294_967_296) * 4_294_967_296,
-      this.at + 4,
-    );
-    this.at += 8;
-  }
-
-  done(): Buffer {
-    return this.bytes.subarray(0, this.at);
-  }
-}
+import { ArrayWriter, oid, postgresEpochMs } from './array-writer.ts';
 
 type Column = (events: readonly RoutedEvent[]) => Buffer;
 
@@ -169,14 +100,4 @@ const columns: readonly Column[] = [
  */
 export function eventColumns(events: readonly RoutedEvent[]): Buffer[] {
   return columns.map((column) => column(events));
-}
-
-/** An int[] parameter. */
-export function intArray(values: readonly number[]): Buffer {
-  const writer = new ArrayWriter(oid.int4, values.length, 8);
-  for (const value of values) {
-    writer.int(4);
-    writer.int(value);
-  }
-  return writer.done();
 }
