@@ -100,3 +100,10 @@ export function parseJobId(id: string): JobRef {
     fix: 'A job id looks like 17-4242: give it as enqueue() answered it.',
   });
 }
+
+/** A job that saw so many workers die may be the cause: it runs apart from others like it. */
+export const suspectCrashes = 2;
+
+export function isSuspect({ crashes }: { readonly crashes: number }): boolean {
+  return crashes >= suspectCrashes;
+}

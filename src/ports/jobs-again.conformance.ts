@@ -1,9 +1,13 @@
 /** Cases for lost answers: what an exchange does when it is sent again, and what it does not. */
 import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { seededRandom } from '../../test/support/random.ts';
 import {
+  byId,
   claimOne,
   countsOf,
   doneWith,
+  drain,
   enqueuePlain,
   enqueueRows,
   failedWith,
@@ -18,6 +22,7 @@ import {
   startWorker,
   statusesOf,
   statusOf,
+  twoStores,
   upTo,
 } from './jobs.fixtures.conformance.ts';
 import type { ClaimedJob, Exchange, JobRef } from './jobs.ts';
@@ -137,6 +142,38 @@ export const againCases: JobCases = {
     const { enqueued, claimed } = await context.store.exchange({ ...busy.exchange, again: true });
     assert.equal(claimed.length, 7);
     await assertBusyOnce(context, busy, enqueued);
+  },
+
+  'a first try that is slower than its repetition does nothing more': async (context) => {
+    const { queue, t } = context;
+    const random = seededRandom(t);
+    const [one, two] = await twoStores(context);
+    let enqueued = 0;
+    for (let round = 0; round < 12; round += 1) {
+      const worker = await startWorker(one, queue);
+      const exchange = newExchange(queue, {
+        epoch: worker.epoch,
+        enqueue: newJobs(context, 1 + random.below(3), { key: `k${round % 2}` }),
+        claim: await worker.request(1 + random.below(4)),
+      });
+      enqueued += exchange.enqueue.length;
+      // Its connection was lost, and it is still on its way; it may also be the faster one.
+      const slow = sleep(random.below(4)).then(() => one.exchange(exchange));
+      const settled = slow.catch(() => null);
+      const answer = await two.exchange({ ...exchange, again: true });
+      const late = await settled;
+      const again = await two.exchange({ ...exchange, again: true });
+      for (const other of late === null ? [again] : [late, again]) {
+        assert.deepEqual(other.enqueued.map(ref), answer.enqueued.map(ref), `round ${round}`);
+        assert.deepEqual(byId(other.claimed), byId(answer.claimed), `round ${round}`);
+      }
+      await worker.done(answer.claimed);
+      const { running = 0 } = await countsOf(one, queue);
+      assert.equal(running, 0, 'nothing is held that nobody knows of');
+      await drain(worker);
+      const { completed = enqueued } = await countsOf(one, queue);
+      assert.equal(completed, enqueued, `round ${round}: enqueued once`);
+    }
   },
 
   'sent again late, an exchange still answers for itself alone': async (context) => {

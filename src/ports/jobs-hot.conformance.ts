@@ -15,6 +15,7 @@ import {
   idOf,
   idsOf,
   type JobCases,
+  type JobOutcomes,
   newExchange,
   newJobs,
   numbersOf,
@@ -259,6 +260,29 @@ export const hotCases: JobCases = {
   'an epoch that never was is refused': async ({ store, queue }) => {
     const claim = { queue, max: 1, lanes: [], suspects: true, claimNo: 1 };
     await assert.rejects(store.exchange(newExchange(queue, { epoch: 2 ** 40, claim })), leaseLost);
+  },
+
+  'nobody settles what another holds': async (context) => {
+    const { store, queue, another } = context;
+    await enqueuePlain(store, newJobs(context, 2));
+    await enqueueRow(context, {}, 2);
+    const worker = await startWorker(store, queue);
+    const stranger = await startWorker(await another(), queue);
+    const held = await worker.claim(3);
+    const claims: JobOutcomes[] = [
+      { done: held.map((job) => doneWith(job, '"stolen"')) },
+      { failed: held.map((job) => failedWith(job, { status: 'dead' })) },
+      { released: held.map(ref) },
+    ];
+    for (const claim of claims) {
+      // Refused, or without effect.
+      await stranger.settle(claim).catch((error) => assert.ok(leaseLost(error), String(error)));
+      assert.deepEqual(await statusesOf(store, held), Array(3).fill('running'));
+      assert.deepEqual(await stranger.claim(10), []);
+    }
+    await worker.done(held, '"own"');
+    if (!store.capabilities.history) return;
+    assert.deepEqual(await store.queries.results(held), Array(3).fill('"own"'));
   },
 
   'what one process enqueued another claims, completes and shows': async (context) => {

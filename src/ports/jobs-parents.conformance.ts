@@ -1,4 +1,4 @@
-/** Cases for jobs that wait for others: who is a parent, when a child runs, and when it does not. */
+/** Cases for jobs that wait for others: who is a parent, and when a child runs or does not. */
 import assert from 'node:assert/strict';
 import { eventually } from '../../test/support/eventually.ts';
 import { seededRandom } from '../../test/support/random.ts';

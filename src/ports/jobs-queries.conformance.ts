@@ -329,28 +329,27 @@ export const queryCases: JobCases = {
         some.map(() => status),
       );
     }
-    // A driver may prune a lane from its front only: what stands behind a job that runs stays.
-    const left = (await store.queries.find(finished)).filter((job) => job !== null);
-    const runs = jobs.get('running') as JobRef[];
-    for (const job of left) {
-      const before = [...kept.flatMap((status) => jobs.get(status) ?? [])];
-      const behind = before.some((one) => one.lane === job.lane && one.offset < job.offset);
-      assert.ok(behind, `${idOf(job)} is ${job.status} and stays, though nothing is before it`);
+    // A driver may prune whole claims and the front of a lane only: beside an unfinished job of its
+    // lane one may stay.
+    const lanes = new Set(kept.flatMap((status) => jobs.get(status) ?? []).map(({ lane }) => lane));
+    for (const job of await store.queries.find(finished)) {
+      assert.ok(job === null || lanes.has(job.lane), `${job && idOf(job)} stays, ${job?.status}`);
     }
-    assert.ok(runs.length > 0);
   },
 
   'a lane that was pruned empty goes on with its offsets': async (context) => {
     const { store, queue, another } = context;
     const refs = await enqueuePlain(store, newJobs(context, 5));
-    const worker = await startWorker(store, queue);
-    await drain(worker);
+    const before = await startWorker(store, queue);
+    await drain(before);
+    await store.retire(before.epoch); // a living worker may keep its last claim from being pruned
     await sleep(20);
     await pruneAll(store);
     assert.deepEqual(
       await statusesOf(store, refs),
       refs.map(() => null),
     );
+    const worker = await startWorker(store, queue);
     const [next] = await enqueuePlain(await another(), newJobs(context, 1, { from: 5 }));
     const [last] = await enqueuePlain(store, newJobs(context, 1, { from: 6 }));
     assert.deepEqual([next?.offset, last?.offset], [6, 7], 'an id is never used again');
@@ -363,10 +362,13 @@ export const queryCases: JobCases = {
   'a child of a parent that was pruned runs': async (context) => {
     const { store, queue } = context;
     const [parent] = await enqueuePlain(store, newJobs(context, 1));
-    const worker = await startWorker(store, queue);
-    await drain(worker);
+    const before = await startWorker(store, queue);
+    await drain(before);
+    await store.retire(before.epoch);
     await sleep(20);
     await pruneAll(store);
+    assert.deepEqual(await store.queries.find([parent as JobRef]), [null]);
+    const worker = await startWorker(store, queue);
     const child = await enqueueRow(context, { dependsOn: [ref(parent as JobRef)] }, 1);
     assert.equal(idOf(await claimOne(worker)), idOf(child));
   },

@@ -1,6 +1,6 @@
 /**
- * Cases for jobs inside transactions: enqueued by a caller's, settled by a handler's. A store without
- * SQL transactions says so in its capabilities, and skips them.
+ * Cases for jobs inside transactions: enqueued by a caller's, settled by a handler's. A store
+ * without SQL transactions says so in its capabilities, and skips them.
  */
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -151,6 +151,25 @@ export const transactionCases: JobCases = {
       const refused = transaction((tx) => enqueueIn(context, tx, 3, { unique }));
       await assert.rejects(refused, code('JOB_DUPLICATE'));
       assert.deepEqual(numbersOf(await drain(await startWorker(store, queue))), [2]);
+    },
+  ),
+
+  'a job that a transaction met by its unique key can be claimed, or soon': withEffects(
+    async (context, { transaction }) => {
+      const { store, queue } = context;
+      const unique = { key: 'one', mode: 'keep', windowMs: 0 } as const;
+      const first = await enqueueRow(context, { unique });
+      const worker = await startWorker(store, queue);
+      const early = await transaction(async (tx) => {
+        const [met] = await enqueueIn(context, tx, 1, { unique });
+        assert.deepEqual([met?.duplicate, idOf(met as JobRef)], [true, idOf(first)]);
+        const { claimed, nextDueMs } = await soon('a claim', worker.exchange(10));
+        const announced = nextDueMs !== null && nextDueMs <= 1_000;
+        assert.ok(claimed.length === 1 || announced, 'passed over, and nobody knows');
+        return claimed;
+      });
+      const job = early[0] ?? (await claimOne(worker));
+      assert.equal(idOf(job), idOf(first));
     },
   ),
 

@@ -76,7 +76,10 @@ export const uniqueCases: JobCases = {
     await worker.settle({ released: [ref(running)] });
     await assert.rejects(enqueue(1), duplicate, 'when it was released');
     assert.deepEqual(await countsOf(store, queue), { waiting: 1 });
-    assert.deepEqual(numbersOf(await drain(worker)), [0]);
+    const last = await claimOne(worker); // what was refused may hold its locks for a moment longer
+    assert.deepEqual(numbersOf([last]), [0]);
+    await worker.done([last]);
+    assert.deepEqual(await worker.claim(10), []);
   },
 
   'reject: once one is completed, dead or cancelled the next is taken': async (context) => {

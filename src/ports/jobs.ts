@@ -103,7 +103,7 @@ export interface ClaimRequest {
    * of this exchange's own enqueue count without being named. State rows are always looked at.
    */
   readonly lanes: readonly number[];
-  /** False while a job that saw its worker die is running here: those run one at a time. */
+  /** False while a suspect (`isSuspect`) is running here: those run one at a time. */
   readonly suspects: boolean;
   /** Counts up by one for each exchange with a claim of this epoch, from 1. */
   readonly claimNo: number;
@@ -188,7 +188,10 @@ export interface Beat {
 /** A handler's own transaction, which settles its job as it commits. */
 export interface JobTransaction {
   readonly tx: SqlTransaction;
-  /** Settles and commits. LEASE_LOST or a cancelled job: everything is undone and it throws. */
+  /**
+   * Settles and commits. LEASE_LOST or a cancelled job: everything is undone and it throws. When
+   * the connection is lost meanwhile it resolves or throws once the store says what happened.
+   */
   commit(settlement: JobSettlement): Promise<void>;
   rollback(): Promise<void>;
 }

@@ -57,6 +57,9 @@ export function translate(error: unknown): unknown {
   const taken = code === '23505' && (error as { constraint?: string }).constraint === chainKey;
   if (code === 'MR002' || taken)
     return new MillraceError('LEASE_LOST', error.message, { cause: error });
+  if (code === 'MR007') {
+    return new MillraceError('STORE_CONFLICT', error.message, { cause: error });
+  }
   if (code === 'MR004') return new MillraceError('JOB_CANCELLED', error.message, { cause: error });
   if (code === 'MR005') return new MillraceError('BACKPRESSURE', error.message, { cause: error });
   if (code === '40P01' || code === '40001') {

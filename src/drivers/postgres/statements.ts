@@ -259,11 +259,40 @@ from (
   ) c
   union
   select 2, 7310, l.lane_id from millrace.job_lane l where l.lane_id = any ($1)
-  union
-  select 3, 7312, l.queue_id from millrace.job_lane l where l.lane_id = any ($1)
   order by 1, 3
   offset 0
 ) k`,
+  },
+  jobChangeQueues: {
+    name: 'millrace_job_change_queues',
+    text: `select pg_advisory_xact_lock(7312, k.queue_id)::text
+from (
+  select distinct l.queue_id from millrace.job_lane l where l.lane_id = any ($1::int[])
+  order by 1
+  offset 0
+) k`,
+  },
+  jobChangeRows: {
+    name: 'millrace_job_change_rows',
+    text: `with recursive family as (
+  select r.lane_id, r."offset" from unnest($1::int[], $2::bigint[]) as r(lane_id, "offset")
+  union
+  select d.child_lane, d.child_offset from family f
+  join millrace.job_dependency d on d.parent_lane = f.lane_id and d.parent_offset = f."offset"
+)
+select true from family f
+join millrace.job_state s on s.lane_id = f.lane_id and s."offset" = f."offset"
+where s.status <> 'blocked' or s.parents_left >= 0
+order by s.lane_id, s."offset"
+for update of s`,
+  },
+  jobChangeUncounted: {
+    name: 'millrace_job_change_uncounted',
+    text: `select true from unnest($1::int[], $2::bigint[]) as r(lane_id, "offset")
+join millrace.job_state s on s.lane_id = r.lane_id and s."offset" = r."offset"
+where s.status = 'blocked' and s.parents_left < 0
+order by s.lane_id, s."offset"
+for update of s`,
   },
   jobCounts: {
     name: 'millrace_job_counts',
@@ -850,6 +879,11 @@ cross join lateral (
 ) l
 left join millrace.worker w on w.worker_id = l.worker_id`,
   },
+  leaveTenantToSettle: {
+    name: 'millrace_leave_tenant_to_settle',
+    text: `select set_config('role', 'millrace_worker', true), set_config('millrace.tenant', '', true),
+  set_config('idle_in_transaction_session_timeout', '5000', true)`,
+  },
   leaveTenant: {
     name: 'millrace_leave_tenant',
     text: `select set_config('role', 'millrace_worker', true), set_config('millrace.tenant', '', true)`,
@@ -1100,5 +1134,9 @@ returning name, tenant_id, rule, job, paused, next_at, last_at, revision`,
 values ($1, $2, $3, $4)
 on conflict do nothing
 returning epoch`,
+  },
+  transactionStatus: {
+    name: 'millrace_transaction_status',
+    text: `select pg_xact_status($1::xid8)`,
   },
 } as const;

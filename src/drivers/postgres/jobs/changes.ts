@@ -4,6 +4,7 @@
  * so that nobody waits for long.
  */
 import type pg from 'pg';
+import { isMillraceError } from '../../../core/errors.ts';
 import { formatJobId, type JobRef } from '../../../core/job.ts';
 import type { JobStore, JobVerb, Limits, QueueState, WorkerInfo } from '../../../ports/jobs.ts';
 import type { Database, Statement } from '../connection.ts';
@@ -13,10 +14,23 @@ import { refParameters } from './snapshots.ts';
 
 /** Jobs of one transaction: a claim waits for its locks about 20 ms at most. */
 const chunkMax = 500;
+const triesMax = 5;
 
 /** `unfinished`, for a removal: it had not come to an end, and who waits for it must know. */
 interface Changed extends JobRef {
   readonly unfinished: boolean;
+}
+
+/** A deadlock, which families of jobs can still lead to, undid the whole chunk: it is done again. */
+async function patiently<T>(work: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      const conflict = isMillraceError(error) && error.code === 'STORE_CONFLICT';
+      if (!conflict || !error.retryable || attempt === triesMax) throw error;
+    }
+  }
 }
 
 type Send = <Row extends unknown[]>(statement: Statement, values: unknown[]) => Promise<Row[]>;
@@ -28,7 +42,9 @@ export function createChanges(
     async change(verb, jobs) {
       const changed = new Set<string>();
       for (const chunk of chunksOf(jobs)) {
-        const done = await database.transaction((client) => apply(senderOf(client), verb, chunk));
+        const done = await patiently(() =>
+          database.transaction((client) => apply(senderOf(client), verb, chunk)),
+        );
         for (const job of done) changed.add(formatJobId(job));
       }
       return distinct(jobs).filter((job) => changed.has(formatJobId(job)));
@@ -50,7 +66,7 @@ async function apply(send: Send, verb: JobVerb, jobs: readonly JobRef[]): Promis
   };
   switch (verb) {
     case 'cancel': {
-      await send(sql.jobChangeLocks, refParameters(jobs));
+      await hold(send, jobs);
       const cancelled = await ask(sql.jobCancel);
       await failParents(send, cancelled);
       return cancelled;
@@ -61,7 +77,7 @@ async function apply(send: Send, verb: JobVerb, jobs: readonly JobRef[]): Promis
     case 'run':
       return ask(sql.jobRun);
     case 'remove': {
-      await send(sql.jobChangeLocks, refParameters(jobs));
+      await hold(send, jobs);
       const removed = await ask(sql.jobRemovable);
       await failParents(
         send,
@@ -71,6 +87,15 @@ async function apply(send: Send, verb: JobVerb, jobs: readonly JobRef[]): Promis
       return removed;
     }
   }
+}
+
+/** Nobody claims, settles or recovers these jobs until the end of the transaction. */
+async function hold(send: Send, jobs: readonly JobRef[]): Promise<void> {
+  const parameters = refParameters(jobs);
+  await send(sql.jobChangeUncounted, parameters);
+  await send(sql.jobChangeLocks, parameters);
+  await send(sql.jobChangeRows, parameters);
+  await send(sql.jobChangeQueues, [parameters[0]]);
 }
 
 async function failParents(send: Send, jobs: readonly JobRef[]): Promise<void> {

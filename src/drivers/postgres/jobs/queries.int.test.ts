@@ -158,10 +158,8 @@ async function compareRetention(
     assert.ok(kept.has(formatJobId(job)), `${step}: ${formatJobId(job)}`);
   // The rest is over too: then nothing is left of it but a row for each lane.
   const worker = await startWorker(store, queue);
-  await store.change(
-    'cancel',
-    idsOf(unfinished).map((_, i) => unfinished[i] as JobRef),
-  );
+  await store.change('cancel', unfinished);
+  while ((await store.readyLanes(queue)).length > 0) await worker.claim(100);
   await store.retire(worker.epoch);
   while ((await store.prune({ olderThanMs: -1, limit: 50 })) > 0);
   const rest = (await store.queries.find(refs)).filter((job) => job !== null);

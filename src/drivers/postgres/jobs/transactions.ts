@@ -1,6 +1,6 @@
 /** A handler's own transaction as a tenant, which settles its job in the commit of its effects. */
 import type pg from 'pg';
-import { MillraceError } from '../../../core/errors.ts';
+import { isMillraceError, MillraceError } from '../../../core/errors.ts';
 import type { JobSettlement, JobStore, JobTransaction } from '../../../ports/jobs.ts';
 import type { SqlTransaction } from '../../../ports/store.ts';
 import { type Database, type Statement, translate, type Values } from '../connection.ts';
@@ -11,7 +11,7 @@ import { settleParameters } from './settlement.ts';
 export function createBegin(database: Database, lanes: Lanes): JobStore['begin'] {
   return async (epoch, tenantId) => {
     const { client, release } = await database.hold();
-    const transaction = new OpenTransaction(client, release, epoch, lanes);
+    const transaction = new OpenTransaction(client, release, epoch, lanes, database);
     try {
       await transaction.enter(tenantId);
     } catch (error) {
@@ -28,6 +28,7 @@ class OpenTransaction implements JobTransaction {
   readonly #release: (broken?: boolean) => void;
   readonly #epoch: number;
   readonly #lanes: Lanes;
+  readonly #database: Database;
   /** False from the settlement on: a query that a handler forgot to await must not join it. */
   #open = true;
   #ended = false;
@@ -37,11 +38,13 @@ class OpenTransaction implements JobTransaction {
     release: (broken?: boolean) => void,
     epoch: number,
     lanes: Lanes,
+    database: Database,
   ) {
     this.#client = client;
     this.#release = release;
     this.#epoch = epoch;
     this.#lanes = lanes;
+    this.#database = database;
     this.tx = {
       query: async <Row>(text: string, values: Values = []) => {
         if (!this.#open) throw closed();
@@ -58,13 +61,19 @@ class OpenTransaction implements JobTransaction {
   async commit(settlement: JobSettlement): Promise<void> {
     if (!this.#open) throw closed();
     this.#open = false;
+    let number = '';
     try {
       const { done, failed, released } = settlement;
       const job = done[0] ?? failed[0] ?? released[0];
       if (job) await this.#lanes.load([job.lane]);
       const queueId = (job && this.#lanes.get(job.lane)?.queueId) ?? 0;
-      await this.#send(sql.leaveTenant);
-      await this.#send(sql.settleJobs, [this.#epoch, queueId, ...settleParameters(settlement)]);
+      await this.#send(sql.leaveTenantToSettle);
+      const [row] = await this.#send<{ settle_jobs: string }>(sql.settleJobs, [
+        this.#epoch,
+        queueId,
+        ...settleParameters(settlement),
+      ]);
+      number = row?.settle_jobs ?? '';
     } catch (error) {
       await this.rollback();
       throw error;
@@ -75,8 +84,25 @@ class OpenTransaction implements JobTransaction {
       this.#release();
       if (command === 'ROLLBACK') throw undone();
     } catch (error) {
-      if (!(error instanceof MillraceError)) this.#release(true);
-      throw translate(error);
+      if (error instanceof MillraceError) throw error;
+      this.#release(true);
+      const known = translate(error);
+      if (!isMillraceError(known) || known.code !== 'STORE_UNAVAILABLE') throw known;
+      if (!(await this.#wasCommitted(number))) throw known;
+    }
+  }
+
+  /** The connection was lost during the commit: ask until the server says what became of it. */
+  async #wasCommitted(number: string): Promise<boolean> {
+    for (let delayMs = 10; ; delayMs = Math.min(delayMs * 2, 1_000)) {
+      try {
+        const [row] = await this.#database.rows<[string | null]>(sql.transactionStatus, [number]);
+        const status = row?.[0];
+        if (status !== 'in progress') return status === 'committed';
+      } catch {
+        // Away still.
+      }
+      await new Promise((resolve) => setTimeout(resolve, delayMs));
     }
   }
 
@@ -90,9 +116,9 @@ class OpenTransaction implements JobTransaction {
     );
   }
 
-  async #send(statement: Statement, values: Values = []): Promise<void> {
+  async #send<Row>(statement: Statement, values: Values = []): Promise<Row[]> {
     try {
-      await this.#client.query({ ...statement, values: [...values] });
+      return (await this.#client.query({ ...statement, values: [...values] })).rows as Row[];
     } catch (error) {
       throw translate(error);
     }

@@ -1,7 +1,8 @@
 -- Job queues. Rule of the hot path as in 0001: a plain job is one inserted row, a claim one inserted
 -- range, an acknowledgement one inserted range. Only what is exceptional has a row that changes.
 --
--- Advisory locks, always taken in this order: 7313 (epoch) fences settlements against recovery; 7310
+-- Advisory locks, always taken in this order: 7315 (channel or enqueue) keeps a call and its own
+-- repetition apart, when the connection was lost and the first is still at work; 7313 (epoch) fences settlements against recovery; 7310
 -- (lane) keeps finishing a parent and counting a child's parents apart; 7312 (queue) serialises
 -- claims and permits; 7311 (lane) serialises appends; 7314 (hash) one unique key. What a statement
 -- must see after a lock is read by the next statement: its snapshot is younger than the lock.
@@ -482,12 +483,13 @@ $$;
 -- Settles what an epoch holds: ranges of plain jobs that completed, results, and rows (json) of jobs
 -- that failed, were released, or have a state row: [{l, o, n: claim, s: status, d: delay ms, e: error,
 -- f: fingerprint, c: counts}]. p_strict: raises when one of them was cancelled meanwhile.
--- Returns nothing of use; side effects follow what really changed, so a second call is harmless.
+-- Side effects follow what really changed, so a second call is harmless. Returns the transaction's
+-- number, to ask about when the answer to its commit is lost.
 create function millrace.settle_jobs(
   p_epoch bigint, p_queue int, p_ack_lanes int[], p_ack_first bigint[], p_ack_last bigint[],
   p_result_lanes int[], p_result_offsets bigint[], p_results json[], p_rows json, p_again boolean,
   p_strict boolean
-) returns void language plpgsql as $$
+) returns text language plpgsql as $$
 declare
   v_now timestamptz := clock_timestamp();
   v_acks boolean := coalesce(array_length(p_ack_lanes, 1), 0) > 0;
@@ -505,7 +507,7 @@ begin
     select 1 from millrace.job_ack a where a.lane_id = p_ack_lanes[1]
       and a.first_offset = p_ack_first[1] and a.epoch = p_epoch
   ) then
-    return; -- the first try was committed
+    return null; -- the first try was committed
   end if;
   if p_rows is null then
     for i in 1 .. coalesce(array_length(p_ack_lanes, 1), 0) loop -- ascending as they come
@@ -537,6 +539,18 @@ begin
     end if;
   end if;
   if v_acks then
+    if exists (
+      select 1 from unnest(p_ack_lanes, p_ack_first, p_ack_last)
+        as a(lane_id, first_offset, last_offset)
+      left join lateral (
+        select c.epoch, c.from_offset from millrace.job_claim c
+        where c.lane_id = a.lane_id and c.to_offset >= a.last_offset
+        order by c.to_offset limit 1
+      ) c on true
+      where c.epoch is distinct from p_epoch or c.from_offset > a.first_offset
+    ) then
+      raise exception 'epoch % does not hold all of this', p_epoch using errcode = 'MR002';
+    end if;
     insert into millrace.job_ack
       select x.*, p_epoch, v_now from unnest(p_ack_lanes, p_ack_first, p_ack_last) x;
     if exists (select 1 from millrace.job_queue u where u.queue_id = p_queue
@@ -550,7 +564,7 @@ begin
     if p_result_lanes is not null then
       perform millrace.store_results(p_result_lanes, p_result_offsets, p_results);
     end if;
-    return;
+    return pg_current_xact_id();
   end if;
   with changed as (
     insert into millrace.job_state as s (lane_id, "offset", queue_id, tenant_id, priority, job_key,
@@ -565,6 +579,17 @@ begin
       as r(l int, o bigint, n bigint, s text, d double precision, e json, f text, c boolean)
     join millrace.job_lane l on l.lane_id = r.l
     join millrace.job j on j.lane_id = r.l and j."offset" = r.o
+    -- Not a plain job of another's claim, nor one that completed after all, in a commit whose answer
+    -- was lost.
+    where exists (
+      select 1 from millrace.job_state k where k.lane_id = r.l and k."offset" = r.o
+    ) or (
+      select c.epoch = p_epoch and c.from_offset <= r.o from millrace.job_claim c
+      where c.lane_id = r.l and c.to_offset >= r.o order by c.to_offset limit 1
+    ) and coalesce((
+      select a.last_offset < r.o from millrace.job_ack a
+      where a.lane_id = r.l and a.first_offset <= r.o order by a.first_offset desc limit 1
+    ), true)
     on conflict (lane_id, "offset") do update set
       status = case when s.status = 'running' then excluded.status else s.status end,
       run_at = case when s.status = 'running' then excluded.run_at else s.run_at end,
@@ -583,17 +608,18 @@ begin
     perform millrace.store_results(p_result_lanes, p_result_offsets, p_results);
   end if;
   if v_lanes is null then
-    return;
+    return pg_current_xact_id();
   end if;
   perform millrace.finish_parents(array_agg(x.l), array_agg(x.o), array_agg(x.o), true)
     from unnest(v_lanes, v_offsets, v_statuses) as x(l, o, s) where x.s = 'completed';
   perform millrace.finish_parents(array_agg(x.l), array_agg(x.o), array_agg(x.o), false)
     from unnest(v_lanes, v_offsets, v_statuses) as x(l, o, s) where x.s in ('dead', 'cancelled');
   perform millrace.return_permits(v_lanes, v_keys, array_fill(1::bigint, array[cardinality(v_lanes)]));
+  return pg_current_xact_id();
 end $$;
 
--- Gives state rows that wait to an epoch: p_max of at most that priority number. Of the jobs that saw
--- a worker die one at a time. Rows whose key is at its limit are passed over.
+-- Gives state rows that wait to an epoch: p_max of at most that priority number. Of suspects (they saw
+-- two workers die) one at a time. Rows whose key is at its limit are passed over.
 create function millrace.claim_rows(
   q millrace.job_queue, p_epoch bigint, p_claim_no bigint, p_priority int, p_max int,
   p_suspect boolean, p_now timestamptz, out claimed int, out suspect boolean,
@@ -611,14 +637,14 @@ begin
       select * from (
         select s.lane_id, s."offset", s.crashes, s.priority, s.run_at from millrace.job_state s
         where s.queue_id = q.queue_id and s.status = 'waiting' and s.priority <= p_priority
-          and s.crashes = 0
+          and s.crashes < 2
         order by s.priority, s.run_at, s.lane_id, s."offset" limit p_max for update skip locked
       ) sound
       union all
       select * from (
         select s.lane_id, s."offset", s.crashes, s.priority, s.run_at from millrace.job_state s
         where s.queue_id = q.queue_id and s.status = 'waiting' and s.priority <= p_priority
-          and s.crashes > 0 and p_suspect
+          and s.crashes > 1 and p_suspect
         order by s.priority, s.run_at, s.lane_id, s."offset" limit 1 for update skip locked
       ) suspected
     ), chosen as (
@@ -629,7 +655,7 @@ begin
       from chosen c where s.lane_id = c.lane_id and s."offset" = c."offset"
       returning s.crashes
     )
-    select count(*), coalesce(bool_or(t.crashes > 0), false) into claimed, suspect from taken t;
+    select count(*), coalesce(bool_or(t.crashes > 1), false) into claimed, suspect from taken t;
     return;
   end if;
   for r in
@@ -639,7 +665,7 @@ begin
     limit greatest(p_max * 10, 1000) for update skip locked
   loop
     exit when claimed >= p_max;
-    continue when r.crashes > 0 and (suspect or not p_suspect);
+    continue when r.crashes > 1 and (suspect or not p_suspect);
     v_scope := millrace.permit_scope(r.tenant_id, r.job_key);
     v_room := millrace.permit_room(q.queue_id, v_scope, q.key_concurrency_max, q.key_rate_max,
       q.key_rate_per_ms, p_now);
@@ -653,7 +679,7 @@ begin
       started_at = p_now
     where s.lane_id = r.lane_id and s."offset" = r."offset";
     claimed := claimed + 1;
-    suspect := suspect or r.crashes > 0;
+    suspect := suspect or r.crashes > 1;
   end loop;
 end $$;
 
@@ -790,6 +816,11 @@ begin
     v_left := v_left - v_got.claimed;
     row_count := row_count + v_got.claimed;
     limited_ms := least(limited_ms, v_got.wait_ms);
+    -- Passed over because somebody's transaction holds them: look again soon.
+    if v_left > 0 and limited_ms is null and exists (select 1 from millrace.job_state s
+        where s.queue_id = q.queue_id and s.status = 'waiting' and s.crashes < 2) then
+      due_ms := least(due_ms, 50);
+    end if;
   end if;
   -- Rows that still wait although there was room are suspects or at a limit of their key.
   if v_rows and v_left = 0 and limited_ms is null and exists (select 1 from millrace.job_state s
@@ -825,18 +856,25 @@ declare
   v_head bigint;
   v_first bigint[] := '{}';
   v_claim record;
-  v_done boolean; -- the first try was committed
+  v_done boolean; -- this very call was committed before
+  v_own bigint;
   v_from_offset bigint;
   v_to_offset bigint;
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception 'jobs need read committed' using errcode = 'MR001';
   end if;
-  v_done := p_again and p_claim_no is not null and (
+  perform pg_advisory_xact_lock(7315, case when p_epoch is null then hashtext(p_enqueue_id::text)
+    else ((p_epoch * 1009 + p_queue) % 2147483647)::int end);
+  v_done := p_claim_no is not null and (
     exists (select 1 from millrace.job_claim k
       where k.epoch = p_epoch and k.claim_no = p_claim_no)
     or exists (select 1 from millrace.job_state s
       where s.epoch = p_epoch and s.claim_no = p_claim_no));
+  if v_done and not p_again then
+    raise exception 'claim % of epoch % was repeated and answered', p_claim_no, p_epoch
+      using errcode = 'MR007';
+  end if;
   if not v_done and (p_ack_lanes is not null or p_rows is not null) then
     perform millrace.settle_jobs(p_epoch, p_queue, p_ack_lanes, p_ack_first, p_ack_last,
       p_result_lanes, p_result_offsets, p_results, p_rows, p_again, false);
@@ -860,17 +898,25 @@ begin
   end if;
   for i in 1 .. coalesce(array_length(p_lanes, 1), 0) loop
     perform pg_advisory_xact_lock(7311, p_lanes[i]);
-    if p_again then
-      select j."offset" into v_head from millrace.job j where j.lane_id = p_lanes[i]
-        and j."offset" > p_known[i] and j.enqueue_id = p_enqueue_id;
-      if found then
-        v_first := v_first || v_head;
-        continue;
-      end if;
-    end if;
     select j."offset" into v_head from millrace.job j
       where j.lane_id = p_lanes[i] order by j."offset" desc limit 1;
     v_head := coalesce(v_head, 0);
+    -- Others have appended since, or this very batch has: a repetition looks through all of it, a
+    -- first try that was slower than its repetition finds that among the newest.
+    if v_head > p_known[i] then
+      select j."offset" into v_own from millrace.job j where j.lane_id = p_lanes[i]
+        and j."offset" > case when p_again then p_known[i]
+          else greatest(p_known[i], v_head - 2000) end
+        and j.enqueue_id = p_enqueue_id;
+      if found then
+        if not p_again then
+          raise exception 'enqueue % was repeated and answered', p_enqueue_id
+            using errcode = 'MR007';
+        end if;
+        v_first := v_first || v_own;
+        continue;
+      end if;
+    end if;
     v_to := v_from + p_counts[i] - 1;
     insert into millrace.job
     select p_lanes[i], x.version, v_head + x.n - v_from + 1, v_now, x.name, x.payload, x.options,
@@ -1119,6 +1165,7 @@ begin
       using errcode = 'insufficient_privilege';
   end if;
   if p_enqueue_id is not null then
+    perform pg_advisory_xact_lock(7315, hashtext(p_enqueue_id::text));
     select e.answer into v_answer from millrace.job_enqueue e where e.enqueue_id = p_enqueue_id;
     if found then
       return query select a.n, a.lane_id, a."offset", a.duplicate from json_to_recordset(v_answer)

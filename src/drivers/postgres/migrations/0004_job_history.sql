@@ -6,9 +6,11 @@ create index job_state_over on millrace.job_state (queue_id, status, finished_at
   where status in ('blocked', 'completed', 'dead', 'cancelled', 'quarantined');
 
 -- How far the jobs of a lane, from its first on, have all been at an end since before p_before; at
--- most p_most are looked at. last_offset is less than first_offset when there is none. The lane's
--- newest row is never among them, or offsets would begin anew: head_offset names it when it is old
--- as well and still has its payload.
+-- most p_most are looked at. last_offset is less than first_offset when there is none. Nothing beyond
+-- the last claim is among them, and nothing of a claim that is open: whoever takes it from a dead
+-- worker believes what has neither acknowledgement nor row to be unfinished. The lane's newest row is
+-- never among them, or offsets would begin anew: head_offset names it when it is old as well and
+-- still has its payload.
 create function millrace.prunable_jobs(
   p_lane int, p_before timestamptz, p_most bigint,
   out first_offset bigint, out last_offset bigint, out head_offset bigint
@@ -17,6 +19,7 @@ declare
   v_head bigint;
   v_name text;
   v_until bigint;
+  v_claim bigint;
   v_acked int8multirange;
   v_rows int8multirange;
   v_over int8multirange;
@@ -29,6 +32,20 @@ begin
     return;
   end if;
   v_until := least(first_offset + p_most - 1, v_head);
+  select c.to_offset into v_claim from millrace.job_claim c
+    where c.lane_id = p_lane and c.to_offset >= v_until order by c.to_offset limit 1;
+  if not found then
+    select c.to_offset into v_until from millrace.job_claim c
+      where c.lane_id = p_lane order by c.to_offset desc limit 1;
+    v_claim := v_until;
+  end if;
+  select least(v_until, min(c.from_offset) - 1) into v_until
+    from millrace.job_claim c
+    join millrace.job_worker w on w.epoch = c.epoch and w.oldest_claim_no <= c.claim_no
+    where c.lane_id = p_lane and c.to_offset between prunable_jobs.first_offset and v_claim;
+  if v_until is null or v_until < first_offset then
+    return;
+  end if;
   select range_agg(int8range(a.first_offset, a.last_offset, '[]')) into v_acked
     from millrace.job_ack a
     where a.lane_id = p_lane and a.first_offset <= v_until and a.settled_at < p_before

@@ -1,6 +1,6 @@
--- Takes the locks that keep claims, settlements and recovery away from these jobs until the end of
--- the transaction, in the order of 0002. Epochs too: a job that one holds must not be released by
--- its recovery meanwhile. $1 lanes, $2 offsets.
+-- Takes the locks that keep settlements and recovery away from these jobs until the end of the
+-- transaction, in the order of 0002: epochs, as a job that one holds must not be released by its
+-- recovery meanwhile, then lanes. $1 lanes, $2 offsets.
 select case k.space when 7313 then pg_advisory_xact_lock_shared(k.space, k.id)::text
   else pg_advisory_xact_lock(k.space, k.id)::text end
 from (
@@ -19,8 +19,6 @@ from (
   ) c
   union
   select 2, 7310, l.lane_id from millrace.job_lane l where l.lane_id = any ($1)
-  union
-  select 3, 7312, l.queue_id from millrace.job_lane l where l.lane_id = any ($1)
   order by 1, 3
   offset 0
 ) k
