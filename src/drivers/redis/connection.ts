@@ -1,0 +1,182 @@
+/**
+ * Connections to one Redis or Valkey, or to a cluster of them: how a command and a script are sent.
+ * A lost connection comes back by itself; until then every call fails at once with
+ * STORE_UNAVAILABLE, so that callers decide how long they try.
+ */
+import { createClient, createCluster } from '@redis/client';
+import { MillraceError } from '../../core/errors.ts';
+import type { Script } from './scripts.ts';
+import { checkServer } from './server-check.ts';
+import { isUnknownScript, translate } from './server-errors.ts';
+
+export type Arguments = readonly (string | number)[];
+
+export interface Redis {
+  /** Sends a command to the server of `key`, or to any when it is null. */
+  send<Reply>(key: string | null, args: readonly string[]): Promise<Reply>;
+  /** Runs a script in the slot of `key`. */
+  run<Reply>(script: Script, key: string, args: Arguments): Promise<Reply>;
+  /** Listens over a connection of its own; answers with the way to end that. */
+  subscribe(channel: string, handlers: SubscriptionHandlers): Promise<() => Promise<void>>;
+  close(): Promise<void>;
+}
+
+export interface SubscriptionHandlers {
+  onMessage(text: string): void;
+  /** At most once; the subscription is over. */
+  onLost(cause: unknown): void;
+}
+
+/** Silence after which a half-open connection is given up; pings keep a healthy one from it. */
+const silenceMsMax = 30_000;
+const pingMs = 10_000;
+const connectMsMax = 10_000;
+const farewellMsMax = 1_000;
+const reconnectMsMax = 1_000;
+
+type Send = (key: string | null, args: readonly string[]) => Promise<unknown>;
+interface Closable {
+  close(): Promise<unknown>;
+  destroy(): void;
+}
+interface Connecting {
+  connect(): Promise<unknown>;
+  once(event: 'error', listener: (error: unknown) => void): unknown;
+  off(event: 'error', listener: (error: unknown) => void): unknown;
+}
+
+/** @throws STORE_UNAVAILABLE, STORE_MISCONFIGURED, CONFIG_INVALID */
+export async function openRedis(url: string): Promise<Redis> {
+  checkUrl(url);
+  const client = clientOf(url);
+  try {
+    await connect(client);
+    const { isCluster } = await checkServer((args) => client.sendCommand(args));
+    if (!isCluster) return redisOf(url, (_, args) => client.sendCommand(args), client);
+    const cluster = clusterOf(url);
+    await connect(cluster);
+    client.destroy();
+    const send: Send = (key, args) => cluster.sendCommand(key ?? undefined, false, [...args]);
+    return redisOf(url, send, cluster);
+  } catch (error) {
+    if (client.isOpen) client.destroy();
+    throw translate(error);
+  }
+}
+
+function checkUrl(url: string): void {
+  if (URL.canParse(url) && /^rediss?:$/.test(new URL(url).protocol)) return;
+  throw new MillraceError('CONFIG_INVALID', `'${url}' is no redis:// or rediss:// URL.`);
+}
+
+function clientOf(url: string) {
+  const client = createClient({ url, ...clientOptions() });
+  // Each call hears of its own failure; without a listener Node exits.
+  client.on('error', () => {});
+  return client;
+}
+
+/** The client would try for ever; whoever opens a store wants to hear what is wrong. */
+async function connect(client: Connecting): Promise<void> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  client.once('error', reject);
+  try {
+    await Promise.race([client.connect(), promise]);
+  } finally {
+    client.off('error', reject);
+  }
+}
+
+function clusterOf(url: string) {
+  const { username, password, protocol } = new URL(url);
+  const { socket, ...rest } = clientOptions();
+  const cluster = createCluster({
+    rootNodes: [{ url }],
+    RESP: 2,
+    defaults: {
+      ...rest,
+      socket: protocol === 'rediss:' ? { ...socket, tls: true } : socket,
+      ...(username && { username: decodeURIComponent(username) }),
+      ...(password && { password: decodeURIComponent(password) }),
+    },
+  });
+  cluster.on('error', () => {});
+  return cluster;
+}
+
+/** A first attempt that fails is the answer; a connection that stood once comes back. */
+function clientOptions() {
+  const reconnectStrategy = (retries: number): number => {
+    const waitMs = Math.min(reconnectMsMax, 20 * 2 ** Math.min(retries, 6));
+    return waitMs * (0.75 + Math.random() / 2);
+  };
+  return {
+    RESP: 2 as const,
+    disableOfflineQueue: true,
+    pingInterval: pingMs,
+    socket: { connectTimeout: connectMsMax, socketTimeout: silenceMsMax, reconnectStrategy },
+  };
+}
+
+function redisOf(url: string, sendCommand: Send, client: Closable): Redis {
+  const send = async <Reply>(key: string | null, args: readonly string[]): Promise<Reply> => {
+    try {
+      return (await sendCommand(key, args)) as Reply;
+    } catch (error) {
+      throw translate(error);
+    }
+  };
+  return {
+    send,
+    async run<Reply>(script: Script, key: string, args: Arguments): Promise<Reply> {
+      const texts = ['EVALSHA', script.sha, '1', key];
+      for (const arg of args) texts.push(typeof arg === 'string' ? arg : String(arg));
+      try {
+        return (await sendCommand(key, texts)) as Reply;
+      } catch (error) {
+        if (!isUnknownScript(error)) throw translate(error);
+      }
+      // The server was restarted, or is a new one of the cluster: so it learns the script.
+      return send(key, ['EVAL', script.text, ...texts.slice(2)]);
+    },
+    subscribe: (channel, handlers) => subscribe(url, channel, handlers),
+    close: () => farewell(client),
+  };
+}
+
+async function subscribe(
+  url: string,
+  channel: string,
+  { onMessage, onLost }: SubscriptionHandlers,
+): Promise<() => Promise<void>> {
+  const client = clientOf(url);
+  let over = false;
+  const lost = (cause: unknown) => {
+    if (over) return;
+    over = true;
+    if (client.isOpen) client.destroy();
+    onLost(translate(cause));
+  };
+  try {
+    await connect(client);
+    await client.subscribe(channel, onMessage);
+  } catch (error) {
+    over = true;
+    if (client.isOpen) client.destroy();
+    throw translate(error);
+  }
+  client.on('error', lost);
+  client.on('end', () => lost(new Error('the connection ended')));
+  return async () => {
+    if (over) return;
+    over = true;
+    await farewell(client);
+  };
+}
+
+/** Ends after what is under way, but no later than a moment. */
+async function farewell(client: Closable): Promise<void> {
+  const impatience = setTimeout(() => client.destroy(), farewellMsMax);
+  await client.close().catch(() => {});
+  clearTimeout(impatience);
+}
