@@ -3,6 +3,8 @@
  * for. Without a URL the embedded Postgres is started in a local directory.
  */
 import { MillraceError } from './core/errors.ts';
+import { Jobs } from './jobs/jobs.ts';
+import type { JobsOptions } from './jobs/options.ts';
 import { Millrace, type MillraceOptions } from './millrace.ts';
 
 export interface ConnectOptions extends MillraceOptions {
@@ -45,4 +47,46 @@ async function connectEmbedded(options: ConnectOptions): Promise<Millrace> {
     await postgres.stop();
     throw error;
   }
+}
+
+export interface ConnectJobsOptions extends JobsOptions {
+  /** Directory of the embedded Postgres; `.millrace/postgres` by default. */
+  readonly directory?: string;
+  readonly connectionsMax?: number;
+  /** False where another process migrates. */
+  readonly migrate?: boolean;
+  /** What keys in Redis begin with; `millrace` by default. */
+  readonly prefix?: string;
+}
+
+/**
+ * Queues by themselves: on Postgres 15 or newer, on Redis 7 or newer, or on the embedded Postgres.
+ * @example
+ * const jobs = await connectJobs('redis://localhost:6379');
+ * @throws MillraceError as `connect`
+ */
+export async function connectJobs(url?: string, options: ConnectJobsOptions = {}): Promise<Jobs> {
+  if (url !== undefined && /^rediss?:\/\//.test(url)) {
+    const { openRedisJobStore } = await import('./drivers/redis/store.ts');
+    return new Jobs(await openRedisJobStore({ url, ...options }), options);
+  }
+  const { openPostgresJobStore } = await import('./drivers/postgres/jobs/store.ts');
+  if (url === undefined || url === '') {
+    const { startEmbeddedPostgres } = await import('./drivers/postgres/embedded/launcher.ts');
+    const directory = options.directory ?? '.millrace/postgres';
+    const postgres = await startEmbeddedPostgres({ directory });
+    try {
+      const store = await openPostgresJobStore({ url: postgres.url, ...options });
+      return new Jobs(store, options, () => postgres.stop());
+    } catch (error) {
+      await postgres.stop();
+      throw error;
+    }
+  }
+  if (!/^postgres(ql)?:\/\//.test(url)) {
+    throw new MillraceError('CONFIG_INVALID', `'${url}' is no postgres:// or redis:// URL.`, {
+      fix: 'Give a URL like postgres://user:password@host/db or redis://host:6379, or none.',
+    });
+  }
+  return new Jobs(await openPostgresJobStore({ url, ...options }), options);
 }

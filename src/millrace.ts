@@ -11,8 +11,11 @@ import { type Published, Publisher } from './events/publisher.ts';
 import { Sequencer } from './events/sequencer.ts';
 import type { AnyDefinition, Subscription } from './events/stream/subscription.ts';
 import { type StreamStatus, Streams } from './events/streams.ts';
+import { Jobs } from './jobs/jobs.ts';
+import type { JobsHealth, JobsOptions } from './jobs/options.ts';
+import { asSqlTransaction, type CallerTransaction } from './jobs/transaction.ts';
 import type { HistoryStore } from './ports/history.ts';
-import type { SqlTransaction, Store } from './ports/store.ts';
+import type { Store } from './ports/store.ts';
 import { sleep } from './runtime/bell.ts';
 import type { DeploymentMode, Heads } from './runtime/heads.ts';
 import { Wakers } from './runtime/wakers.ts';
@@ -36,6 +39,8 @@ export interface MillraceOptions {
   readonly graceMs?: number;
   /** Poll interval while busy or in PollingOnly, and while other wakers work; 50 and 1,000 ms. */
   readonly pollMs?: readonly [least: number, most: number];
+  /** For queues; heartbeat, time to live, grace and onError are as for streams unless said. */
+  readonly jobs?: JobsOptions;
   /** Told of errors that were survived; they are counted in `health()` as well. */
   readonly onError?: (error: unknown, where: string) => void;
 }
@@ -49,6 +54,8 @@ export interface Health {
   readonly workers: number;
   readonly listening: boolean;
   readonly streams: readonly StreamStatus[];
+  /** Of the queues that this process works on. */
+  readonly jobs: JobsHealth;
   readonly errors: number;
   readonly lastError: string | null;
 }
@@ -61,6 +68,7 @@ export class Millrace {
   readonly history: HistoryStore;
   readonly deadLetters: DeadLetters;
   readonly publisher: Publisher;
+  readonly jobs: Jobs;
   readonly #options: MillraceOptions;
   readonly #wakers: Wakers;
   readonly #sequencer: Sequencer;
@@ -88,6 +96,7 @@ export class Millrace {
       onAppended: (events) => this.#wakers.announce(events),
     });
     this.#sequencer = this.#createSequencer();
+    this.jobs = this.#createJobs();
     this.deadLetters = createDeadLetters({
       failures: store.failures,
       definition: (eventType) => this.#definitions.get(eventType),
@@ -107,15 +116,15 @@ export class Millrace {
   publish<P>(
     definition: EventDefinition<P>,
     input: EventInput<P>,
-    options: { readonly tx: SqlTransaction },
+    options: { readonly tx: CallerTransaction },
   ): Promise<{ eventId: string }>;
   async publish<P>(
     definition: EventDefinition<P>,
     input: EventInput<P>,
-    options?: { readonly tx: SqlTransaction },
+    options?: { readonly tx: CallerTransaction },
   ): Promise<Published | { eventId: string }> {
     if (options === undefined) return this.publisher.publish(definition, input);
-    const staged = await this.publisher.stage(definition, input, options.tx);
+    const staged = await this.publisher.stage(definition, input, asSqlTransaction(options.tx));
     this.#sequencer.wake();
     return staged;
   }
@@ -141,12 +150,14 @@ export class Millrace {
     this.#started = true;
     await this.#wakers.start();
     this.#sequencer.start();
+    await this.jobs.start();
   }
 
   /** Drains handlers, hands back the leases, waits for publishes, closes the store. */
   async stop(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    await this.jobs.stop();
     await this.#streams.stop();
     await this.publisher.close();
     if (this.#started) await this.#sequencer.stop();
@@ -200,16 +211,21 @@ export class Millrace {
     const { notices } = this.store.capabilities;
     const mustListen = this.#started && notices && this.mode !== 'PollingOnly';
     if (mustListen && !this.#wakers.listens) problems.push('the listener is reconnecting');
+    const jobs = await this.jobs.health();
+    // What it says about the store was said above.
+    const works = this.#started && jobs.queues.length > 0;
+    if (works && jobs.epoch === null) problems.push('the lease on jobs is lost');
     const down = !storeAnswers || stalled.length > 0;
     return {
       status: down ? 'down' : problems.length > 0 ? 'degraded' : 'ok',
-      ready: !down && this.#started && membership.alive,
+      ready: !down && this.#started && membership.alive && (!works || jobs.ready),
       mode: this.mode,
       problems,
       workerId: this.workerId,
       workers: membership.workers.length,
       listening: this.#wakers.listens,
       streams,
+      jobs,
       errors: this.#errors,
       lastError: this.#lastError,
     };
@@ -263,6 +279,18 @@ export class Millrace {
       onJoined: () => this.#wakers.tellHeads(),
       announce: () => this.#wakers.tell('members'),
       onError: (error, where) => this.#noteError(error, where),
+    });
+  }
+
+  #createJobs(): Jobs {
+    const { heartbeatMs, timeToLiveMs, graceMs, pollMs, jobs } = this.#options;
+    return new Jobs(this.store.jobs, {
+      ...(heartbeatMs !== undefined && { heartbeatMs }),
+      ...(timeToLiveMs !== undefined && { timeToLiveMs }),
+      ...(graceMs !== undefined && { graceMs }),
+      ...(pollMs !== undefined && { pollMs }),
+      onError: (error, where) => this.#noteError(error, `jobs: ${where}`),
+      ...jobs,
     });
   }
 

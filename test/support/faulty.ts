@@ -6,7 +6,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MillraceError } from '../../src/core/errors.ts';
-import type { NoticeHandlers } from '../../src/ports/notices.ts';
+import type { NoticeChannel, NoticeHandlers } from '../../src/ports/notices.ts';
 import type { Store } from '../../src/ports/store.ts';
 import type { Settlement, SettlementTransaction, SettleResult } from '../../src/ports/streams.ts';
 import { type Random, randomFrom } from './random.ts';
@@ -38,7 +38,10 @@ class Injector {
   readonly #random: Random;
   readonly #faults: Faults;
 
-  constructor(seed: number, faults: Faults) {
+  readonly #onFault: () => void;
+
+  constructor(seed: number, faults: Faults, onFault = () => {}) {
+    this.#onFault = onFault;
     this.#random = randomFrom(seed);
     this.#faults = faults;
   }
@@ -46,6 +49,7 @@ class Injector {
   happens(fault: keyof FaultyStore['injected'], probability = 0): boolean {
     if (!this.#random.chance(probability)) return false;
     this.injected[fault] += 1;
+    this.#onFault();
     return true;
   }
 
@@ -106,6 +110,20 @@ class Injector {
 
 function unavailable(what: string): MillraceError {
   return new MillraceError('STORE_UNAVAILABLE', `A fault was injected: ${what}.`);
+}
+
+/** A channel of its own for a part of a store; `onFault` is called for each one. */
+export function unreliableNotices(
+  channel: NoticeChannel,
+  seed: number,
+  faults: Faults,
+  onFault: () => void,
+): NoticeChannel {
+  const injector = new Injector(seed, faults, onFault);
+  return {
+    send: (notice) => channel.send(notice),
+    listen: (handlers) => channel.listen(injector.unreliable(handlers)),
+  };
 }
 
 export function faulty(store: Store, seed: number, faults: Faults): FaultyStore {

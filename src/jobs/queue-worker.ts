@@ -1,0 +1,313 @@
+/**
+ * Works on one queue: claims as much as its slots can finish soon, runs handlers, settles what they
+ * came to. A claim is small while jobs take long (others shall have the rest) and large while they
+ * are quick: so many as the slots finish in `horizonMs`.
+ */
+import type { MillraceError } from '../core/errors.ts';
+import { isSuspect, type JobRef } from '../core/job.ts';
+import type { AnyJobDefinition } from '../core/job-definition.ts';
+import type { ClaimedJob, ExchangeResult } from '../ports/jobs.ts';
+import type { Channel, ChannelWorker, ClaimWish } from './channel.ts';
+import type { RunningJob } from './running-job.ts';
+import type { Session } from './session.ts';
+
+export interface QueueWorkerOptions {
+  readonly channel: Channel;
+  readonly session: Session;
+  /** Handlers at work at the same time at most. */
+  readonly concurrency: number;
+  /** Jobs of one claim at most. */
+  readonly claimMax: number;
+  /** Null: no handler of this process knows the name. */
+  definitionOf(name: string): AnyJobDefinition | null;
+  /** Starts the handler of one or, with a batch definition, of several jobs; calls back once. */
+  run(
+    jobs: readonly ClaimedJob[],
+    definition: AnyJobDefinition,
+    epoch: number,
+    ended: (durationMs: number) => void,
+  ): readonly RunningJob[];
+  /** A job whose name nobody here knows: put off, so that another worker may have it. */
+  putOff(job: ClaimedJob, epoch: number): void;
+}
+
+const horizonMs = 15;
+/** How soon and how late to look again when a limit on concurrency is reached elsewhere. */
+const limitedMsLeast = 10;
+const limitedMsMost = 500;
+/** Of the mean duration: a tenth of each new one. */
+const smoothing = 0.1;
+
+export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
+  readonly #options: QueueWorkerOptions;
+  /** Claimed and not started; taken from `#next` on. */
+  #buffer: ClaimedJob[] = [];
+  #next = 0;
+  readonly #running = new Set<RunningJob>();
+  #slotsTaken = 0;
+  #lanes = new Set<number>();
+  #rowsMayWait = true;
+  #suspects = 0;
+  #meanMs = horizonMs;
+  #limitedUntil = 0;
+  #limitedMs = limitedMsLeast;
+  #timer: NodeJS.Timeout | null = null;
+  #timerAt = Number.POSITIVE_INFINITY;
+  #claiming = false;
+  #stopping = false;
+  #batchTimer: NodeJS.Timeout | null = null;
+  /** Since when a batch waits to become fuller. */
+  #gatherSince: number | null = null;
+  paused = false;
+
+  constructor(options: QueueWorkerOptions) {
+    this.#options = options;
+  }
+
+  get queue(): string {
+    return this.#options.channel.queue;
+  }
+  get concurrency(): number {
+    return this.#options.concurrency;
+  }
+  get running(): number {
+    return this.#running.size;
+  }
+  get buffered(): number {
+    return this.#buffer.length - this.#next;
+  }
+  get epoch(): number | null {
+    return this.#options.session.epoch;
+  }
+
+  /** These lanes, or state rows, may have jobs. */
+  wake(lanes: readonly number[] = []): void {
+    for (const lane of lanes) this.#lanes.add(lane);
+    this.#rowsMayWait = true;
+    if (!this.#stopping) this.#options.channel.kick();
+  }
+
+  wish(enqueues: boolean): ClaimWish | null {
+    if (this.#stopping || this.paused || this.#claiming || this.epoch === null) return null;
+    if (!enqueues && this.#lanes.size === 0 && !this.#rowsMayWait) return null;
+    if (this.#limitedUntil > performance.now()) return null;
+    const target = this.#target();
+    const have = this.#running.size + this.buffered;
+    // Refill when half empty: claims of a few jobs each would cost a commit each.
+    if (have * 2 > target && have >= this.#options.concurrency) return null;
+    const max = target - have;
+    if (max <= 0) return null;
+    return { max, lanes: [...this.#lanes], suspects: this.#suspects === 0 };
+  }
+
+  begin(_wish: ClaimWish): { epoch: number; claimNo: number } | null {
+    const { epoch } = this;
+    if (epoch === null) return null;
+    this.#claiming = true;
+    // What is named from here on was not seen by this claim.
+    this.#lanes = new Set();
+    this.#rowsMayWait = false;
+    return { epoch, claimNo: this.#options.session.openClaim() };
+  }
+
+  accept(result: ExchangeResult, claimNo: number, wish: ClaimWish): void {
+    const { session } = this.#options;
+    this.#claiming = false;
+    const { claimed, lanesLeft, limitedMs, nextDueMs } = result;
+    session.hold(claimNo, claimed.length);
+    session.letGo(claimNo, 1);
+    this.paused = result.paused;
+    for (const lane of lanesLeft) this.#lanes.add(lane);
+    if (limitedMs !== null) {
+      // 0: as soon as a job is settled somewhere, which others cannot tell us; so we look.
+      const waitMs = limitedMs > 0 ? limitedMs : claimed.length > 0 ? 0 : this.#limitedMs;
+      this.#limitedMs = claimed.length > 0 ? limitedMsLeast : Math.min(waitMs * 2, limitedMsMost);
+      this.#limitedUntil = performance.now() + waitMs;
+      this.#rowsMayWait = true;
+      if (waitMs > 0) this.#wakeIn(waitMs);
+    }
+    if (nextDueMs !== null) {
+      if (nextDueMs <= 0 && claimed.length > 0) this.#rowsMayWait = true;
+      else this.#wakeIn(Math.max(1, nextDueMs));
+    }
+    if (claimed.length >= wish.max) this.#rowsMayWait = true;
+    for (const job of claimed) if (isSuspect(job)) this.#suspects += 1;
+    this.#append(claimed);
+    this.#fill();
+  }
+
+  refuse(epoch: number, _jobs: number, cause: MillraceError): void {
+    this.#claiming = false;
+    this.#options.session.lose(epoch, cause);
+  }
+
+  /** A state row becomes due then. */
+  expect(delayMs: number): void {
+    if (delayMs <= 0) this.wake();
+    else this.#wakeIn(delayMs + 1);
+  }
+
+  /** A job of this worker has come to its end, or another's might have. */
+  settled(): void {
+    this.#limitedUntil = 0;
+    if (this.#lanes.size > 0 || this.#rowsMayWait) this.#options.channel.kick();
+  }
+
+  /** The one with this reference, if it runs here. */
+  find({ lane, offset }: JobRef): RunningJob | undefined {
+    for (const run of this.#running) {
+      if (run.job.offset === offset && run.job.lane === lane) return run;
+    }
+    return undefined;
+  }
+
+  /** Cancelled before it was started: it must not be. Null when it was not in the buffer. */
+  drop(ref: JobRef): ClaimedJob | null {
+    for (let i = this.#next; i < this.#buffer.length; i += 1) {
+      const job = this.#buffer[i] as ClaimedJob;
+      if (job.lane !== ref.lane || job.offset !== ref.offset) continue;
+      this.#buffer.splice(i, 1);
+      if (isSuspect(job)) this.#suspects -= 1;
+      return job;
+    }
+    return null;
+  }
+
+  /** Everything held belongs to nobody now: forget what waits, stop what runs. */
+  forget(cause: unknown): void {
+    this.#buffer = [];
+    this.#next = 0;
+    this.#suspects = 0;
+    this.#claiming = false;
+    this.#rowsMayWait = true;
+    for (const run of this.#running) run.lose(cause);
+  }
+
+  /** Takes nothing new and hands back what was not started. */
+  stopClaiming(): readonly ClaimedJob[] {
+    this.#stopping = true;
+    if (this.#timer) clearTimeout(this.#timer);
+    if (this.#batchTimer) clearTimeout(this.#batchTimer);
+    const left = this.#buffer.slice(this.#next);
+    this.#buffer = [];
+    this.#next = 0;
+    return left;
+  }
+
+  /** Tells what still runs to stop, and why. */
+  abort(cause: unknown): void {
+    for (const run of this.#running) run.abort(cause);
+  }
+
+  get idle(): boolean {
+    return this.#slotsTaken === 0 && !this.#claiming;
+  }
+
+  #target(): number {
+    const { concurrency, claimMax } = this.#options;
+    if (this.#meanMs >= horizonMs) return concurrency;
+    const soon = Math.ceil((concurrency * horizonMs) / Math.max(this.#meanMs, 0.001));
+    return Math.max(concurrency, Math.min(soon, claimMax));
+  }
+
+  #append(jobs: readonly ClaimedJob[]): void {
+    if (this.#next > 0) {
+      this.#buffer = this.#buffer.slice(this.#next);
+      this.#next = 0;
+    }
+    if (this.#stopping) return;
+    if (this.#buffer.length === 0) this.#buffer = [...jobs];
+    else for (const job of jobs) this.#buffer.push(job);
+  }
+
+  #fill(): void {
+    const { concurrency, definitionOf } = this.#options;
+    while (this.#slotsTaken < concurrency && this.#next < this.#buffer.length) {
+      const { epoch } = this;
+      if (epoch === null) return;
+      const job = this.#buffer[this.#next] as ClaimedJob;
+      const definition = definitionOf(job.name);
+      if (definition === null) {
+        this.#next += 1;
+        if (isSuspect(job)) this.#suspects -= 1;
+        this.#options.putOff(job, epoch);
+        continue;
+      }
+      const jobs = definition.body.kind === 'batch' ? this.#takeBatch(definition) : [job];
+      if (jobs.length === 0) return; // it waits for a fuller one
+      if (jobs.length === 1 && jobs[0] === job) this.#next += 1;
+      this.#start(jobs, definition, epoch);
+    }
+    if (this.buffered * 2 <= this.#target()) this.settled();
+  }
+
+  /** Jobs of one definition out of the buffer, wherever they stand in it. */
+  #takeBatch({ name, body }: AnyJobDefinition): ClaimedJob[] {
+    if (body.kind !== 'batch') return [];
+    const { max, waitMs } = body;
+    const rest = this.#buffer.slice(this.#next);
+    const mine = rest.filter((job) => job.name === name && !isSuspect(job)).slice(0, max);
+    // One that saw its worker die is tried alone, or the next crash would blame its neighbours.
+    if (mine.length === 0) {
+      const suspect = rest.find((job) => job.name === name) as ClaimedJob;
+      mine.push(suspect);
+    }
+    const first = mine[0] as ClaimedJob;
+    // Of the store's clock and ours, which may be hours apart, the one that lets it go sooner.
+    this.#gatherSince ??= performance.now();
+    const waitedMs = Math.max(Date.now() - first.enqueuedAt, performance.now() - this.#gatherSince);
+    if (mine.length < max && waitMs > 0 && waitedMs < waitMs && !isSuspect(first)) {
+      if (rest.length === mine.length) {
+        this.#batchTimer ??= setTimeout(() => {
+          this.#batchTimer = null;
+          this.#fill();
+        }, waitMs - waitedMs);
+        return [];
+      }
+    }
+    this.#gatherSince = null;
+    const taken = new Set(mine);
+    this.#buffer = rest.filter((job) => !taken.has(job));
+    this.#next = 0;
+    if (mine.length === 1) {
+      this.#buffer.unshift(first); // the caller moves on by one
+    }
+    return mine;
+  }
+
+  #start(jobs: readonly ClaimedJob[], definition: AnyJobDefinition, epoch: number): void {
+    this.#slotsTaken += 1;
+    let runs: readonly RunningJob[] = [];
+    const ended = (durationMs: number) => {
+      this.#slotsTaken -= 1;
+      for (const run of runs) this.#running.delete(run);
+      for (const job of jobs) {
+        if (!isSuspect(job)) continue;
+        this.#suspects = Math.max(0, this.#suspects - 1);
+        this.#rowsMayWait = true; // the next one of them
+      }
+      const each = durationMs / jobs.length;
+      this.#meanMs += (each - this.#meanMs) * smoothing;
+      this.#fill();
+    };
+    // No handler ends in this turn: `ended` is called with the runs written down.
+    runs = this.#options.run(jobs, definition, epoch, ended);
+    for (const run of runs) this.#running.add(run);
+  }
+
+  #wakeIn(ms: number): void {
+    const at = performance.now() + ms;
+    if (at >= this.#timerAt || this.#stopping) return;
+    if (this.#timer) clearTimeout(this.#timer);
+    this.#timerAt = at;
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = null;
+        this.#timerAt = Number.POSITIVE_INFINITY;
+        this.#limitedUntil = 0;
+        this.wake();
+      },
+      Math.min(Math.ceil(ms), 60_000),
+    );
+  }
+}

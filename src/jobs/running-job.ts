@@ -1,0 +1,74 @@
+/**
+ * One job while its handler runs. It ends once, by whoever is first: the handler, its time limit,
+ * somebody who cancels it, or the loss of the lease. What comes after that is ignored.
+ */
+import { MillraceError } from '../core/errors.ts';
+import type { ClaimedJob } from '../ports/jobs.ts';
+import type { RunContext } from './context.ts';
+
+export type Ending =
+  | { readonly kind: 'value'; readonly value: unknown }
+  | { readonly kind: 'error'; readonly error: unknown }
+  | { readonly kind: 'cancelled' }
+  /** Nothing can be settled any more. */
+  | { readonly kind: 'lost' };
+
+export class RunningJob {
+  readonly context: RunContext;
+  readonly epoch: number;
+  readonly startedAt = performance.now();
+  /** Of `performance.now()`; never: Infinity. */
+  readonly deadlineAt: number;
+  readonly #end: (run: RunningJob, ending: Ending) => void;
+  over = false;
+  /** Its own transaction is being committed: what the handler did may be durable by now. */
+  committing = false;
+  /** Its own transaction has settled it. */
+  settled = false;
+  /** Told to stop with its worker: when it fails from then on, it is handed back. */
+  handedBack = false;
+
+  constructor(context: RunContext, epoch: number, end: (run: RunningJob, ending: Ending) => void) {
+    const { timeoutMs } = context.settings;
+    this.context = context;
+    this.epoch = epoch;
+    this.#end = end;
+    this.deadlineAt = timeoutMs > 0 ? this.startedAt + timeoutMs : Number.POSITIVE_INFINITY;
+  }
+
+  get job(): ClaimedJob {
+    return this.context.job;
+  }
+
+  end(ending: Ending): void {
+    if (this.over) return;
+    this.over = true;
+    this.#end(this, ending);
+  }
+
+  /** Tells the handler to stop; it may still succeed. */
+  abort(cause: unknown): void {
+    if (this.over) return;
+    this.handedBack = true;
+    this.context.abort(cause);
+  }
+
+  lose(cause: unknown): void {
+    this.context.abort(cause);
+    this.end({ kind: 'lost' });
+  }
+
+  cancel(): void {
+    this.context.abort(new MillraceError('JOB_CANCELLED', `Job ${this.context.id} was cancelled.`));
+    this.end({ kind: 'cancelled' });
+  }
+
+  timeOut(): void {
+    const { timeoutMs } = this.context.settings;
+    const error = new MillraceError('HANDLER_TIMEOUT', `The handler took over ${timeoutMs} ms.`, {
+      details: { timeoutMs },
+    });
+    this.context.abort(error);
+    this.end({ kind: 'error', error });
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * What a working process does now and then: looks at its queues, because notices are hints only
+ * (often while nobody can tell it anything, rarely else), and removes what is older than the
+ * retention.
+ */
+import type { JobStore } from '../ports/jobs.ts';
+import { sleep } from '../runtime/bell.ts';
+
+export interface UpkeepOptions {
+  readonly store: JobStore;
+  /** Without and with notices. */
+  readonly pollMs: readonly [least: number, most: number];
+  /** Null: finished jobs are kept. */
+  readonly retentionMs: number | null;
+  queues(): readonly string[];
+  /** False while notices cannot reach this process. */
+  listens(): boolean;
+  wake(queue: string, lanes: readonly number[]): void;
+  onError(error: unknown, where: string): void;
+}
+
+const pruneEveryMs = 60_000;
+const pruneLimit = 10_000;
+
+export class Upkeep {
+  readonly #options: UpkeepOptions;
+  readonly #stop = new AbortController();
+  #loops: Promise<unknown> = Promise.resolve();
+
+  constructor(options: UpkeepOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#loops = Promise.all([this.#look(), this.#prune()]);
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#loops;
+  }
+
+  async #look(): Promise<void> {
+    const { store, pollMs, queues, listens, wake, onError } = this.#options;
+    const [least, most] = pollMs;
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      await sleep((listens() ? most : least) * (0.8 + Math.random() * 0.4), signal);
+      for (const queue of queues()) {
+        if (signal.aborted) return;
+        try {
+          wake(queue, await store.readyLanes(queue));
+        } catch (error) {
+          onError(error, `looking at ${queue}`);
+        }
+      }
+    }
+  }
+
+  async #prune(): Promise<void> {
+    const { store, retentionMs, onError } = this.#options;
+    const { signal } = this.#stop;
+    if (retentionMs === null) return;
+    while (!signal.aborted) {
+      await sleep(pruneEveryMs * (0.5 + Math.random()), signal);
+      try {
+        let removed = pruneLimit;
+        while (removed >= pruneLimit && !signal.aborted) {
+          removed = await store.prune({ olderThanMs: retentionMs, limit: pruneLimit });
+        }
+      } catch (error) {
+        onError(error, 'pruning');
+      }
+    }
+  }
+}
