@@ -11,6 +11,9 @@ import { sleep } from '../runtime/bell.ts';
 import { Announcer } from './announcer.ts';
 import { Channel } from './channel.ts';
 
+/** Where a job stands; `duplicate` is there when a unique key led to it. */
+export type Enqueued = JobRef & { readonly duplicate?: boolean };
+
 export interface EnqueuerOptions {
   readonly store: JobStore;
   readonly batchMax: number;
@@ -62,7 +65,7 @@ export class Enqueuer {
   }
 
   /** In the order given. Plain jobs of one queue are one batch, exceptional ones another. */
-  async enqueue(jobs: readonly NewJob[]): Promise<readonly EnqueueResult[]> {
+  async enqueue(jobs: readonly NewJob[]): Promise<readonly Enqueued[]> {
     if (this.#stop.signal.aborted) {
       throw new MillraceError('SHUTTING_DOWN', 'This process accepts no more jobs.');
     }
@@ -72,9 +75,9 @@ export class Enqueuer {
     if (simple) {
       const refs = await this.channel(first.queue).enqueue(jobs);
       this.enqueued += jobs.length;
-      return refs.map(fresh);
+      return refs;
     }
-    const results = new Array<EnqueueResult>(jobs.length);
+    const results = new Array<Enqueued>(jobs.length);
     const plain = new Map<string, number[]>();
     const exceptional: number[] = [];
     for (const [i, job] of jobs.entries()) {
@@ -85,11 +88,11 @@ export class Enqueuer {
     await Promise.all([
       ...[...plain].map(async ([queue, indexes]) => {
         const refs = await this.channel(queue).enqueue(at(indexes));
-        for (const [n, i] of indexes.entries()) results[i] = fresh(refs[n] as JobRef);
+        for (const [n, i] of indexes.entries()) results[i] = refs[n] as JobRef;
       }),
       (async () => {
         const answers = await this.#enqueueExceptional(at(exceptional));
-        for (const [n, i] of exceptional.entries()) results[i] = answers[n] as EnqueueResult;
+        for (const [n, i] of exceptional.entries()) results[i] = answers[n] as Enqueued;
       })(),
     ]);
     this.enqueued += jobs.length;
@@ -171,8 +174,6 @@ export class Enqueuer {
     void looking.then(() => this.#staged.delete(looking));
   }
 }
-
-const fresh = ({ lane, offset }: JobRef): EnqueueResult => ({ lane, offset, duplicate: false });
 
 function queuesOf(jobs: readonly NewJob[]): string[] {
   return [...new Set(jobs.map(({ queue }) => queue))];

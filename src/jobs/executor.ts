@@ -6,10 +6,11 @@ import { isMillraceError, MillraceError } from '../core/errors.ts';
 import type { BatchJob, JobBatchContext, JobContext, JobLog } from '../core/job-context.ts';
 import type { AnyJobDefinition } from '../core/job-definition.ts';
 import { snooze } from '../core/job-outcome.ts';
+import type { JobBody } from '../core/job-rules.ts';
 import type { ClaimedJob, JobStore, JobTransaction } from '../ports/jobs.ts';
 import { type ContextTools, RunContext } from './context.ts';
 import type { Deadlines } from './deadlines.ts';
-import { type Ending, RunningJob } from './running-job.ts';
+import { type Ending, RunningJob, type Slot } from './running-job.ts';
 import { SandboxPool } from './sandbox/sandbox-pool.ts';
 
 /** Around every handler of single jobs: `await next()` runs it and gives its result. */
@@ -36,42 +37,33 @@ export class Executor {
     this.#options = options;
   }
 
-  /** `ended` is called once, when the slot is free again. */
-  run(
-    jobs: readonly ClaimedJob[],
-    definition: AnyJobDefinition,
-    epoch: number,
-    ended: (durationMs: number) => void,
-  ): readonly RunningJob[] {
-    if (definition.body.kind === 'batch') return this.#runBatch(jobs, definition, epoch, ended);
-    const run = this.#begin(jobs[0] as ClaimedJob, definition, epoch, ended);
+  /** It leaves the slot later, never in this turn. */
+  run(job: ClaimedJob, definition: AnyJobDefinition, epoch: number, slot: Slot): RunningJob {
+    const run = this.#begin(job, definition, epoch, slot);
     if (definition.transactional) void this.#runInTransaction(run);
     else this.#runPlain(run);
-    return [run];
+    return run;
   }
 
   async close(): Promise<void> {
     await this.#sandbox?.close();
   }
 
-  #begin(
-    job: ClaimedJob,
-    definition: AnyJobDefinition,
-    epoch: number,
-    ended: (durationMs: number) => void,
-  ): RunningJob {
-    const { tools, deadlines, onEnded, onStarted } = this.#options;
+  #begin(job: ClaimedJob, definition: AnyJobDefinition, epoch: number, slot: Slot): RunningJob {
+    const { tools, deadlines, onStarted } = this.#options;
     const settings = definition.settings(job.optionsJson);
     const context = new RunContext(job, definition, settings, tools);
-    const run = new RunningJob(context, epoch, (self, ending) => {
-      deadlines.forget(self);
-      onEnded(self, ending, self.settled);
-      ended(performance.now() - self.startedAt);
-    });
+    const run = new RunningJob(context, epoch, slot, this.#end);
     deadlines.watch(run);
     onStarted(run);
     return run;
   }
+
+  readonly #end = (run: RunningJob, ending: Ending): void => {
+    this.#options.deadlines.forget(run);
+    this.#options.onEnded(run, ending, run.settled);
+    run.slot.leave(run);
+  };
 
   #runPlain(run: RunningJob): void {
     let answer: unknown;
@@ -91,14 +83,16 @@ export class Executor {
     const { context } = run;
     const { body } = context.definition;
     const payload = context.definition.decode(context.job.version, context.job.payloadJson);
-    const handle = (): unknown => {
-      if (body.kind === 'sandbox') return this.#runInSandbox(run, body, payload);
-      if (body.kind === 'single') return body.handle(payload, context as JobContext);
-      throw new MillraceError('JOB_UNKNOWN', `${context.name} is defined without a handler.`);
-    };
     const { middleware } = this.#options;
-    if (middleware.length === 0) return handle();
-    return throughMiddleware(middleware, context as JobContext, async () => handle());
+    if (middleware.length === 0) return this.#handle(run, body, payload);
+    const handle = async () => this.#handle(run, body, payload);
+    return throughMiddleware(middleware, context as JobContext, handle);
+  }
+
+  #handle(run: RunningJob, body: JobBody, payload: unknown): unknown {
+    if (body.kind === 'single') return body.handle(payload, run.context as JobContext);
+    if (body.kind === 'sandbox') return this.#runInSandbox(run, body, payload);
+    throw new MillraceError('JOB_UNKNOWN', `${run.context.name} is defined without a handler.`);
   }
 
   async #runInTransaction(run: RunningJob): Promise<void> {
@@ -151,22 +145,23 @@ export class Executor {
     });
   }
 
-  #runBatch(
+  /** They leave the slot one by one, never in this turn. */
+  runBatch(
     jobs: readonly ClaimedJob[],
     definition: AnyJobDefinition,
     epoch: number,
-    ended: (durationMs: number) => void,
-  ): RunningJob[] {
-    const startedAt = performance.now();
-    let left = jobs.length;
+    slot: Slot,
+  ): readonly RunningJob[] {
     const controller = new AbortController();
-    const oneEnded = () => {
-      left -= 1;
-      if (left > 0) return;
-      controller.abort(new MillraceError('HANDLER_FAILED', 'Every job of the batch has ended.'));
-      ended(performance.now() - startedAt);
+    let left = jobs.length;
+    const watched: Slot = {
+      leave: (run) => {
+        left -= 1;
+        if (left === 0) controller.abort(allEnded());
+        slot.leave(run);
+      },
     };
-    const runs = jobs.map((job) => this.#begin(job, definition, epoch, oneEnded));
+    const runs = jobs.map((job) => this.#begin(job, definition, epoch, watched));
     void this.#callBatch(runs, definition, controller.signal);
     return runs;
   }
@@ -212,6 +207,10 @@ export class Executor {
       for (const run of ready) run.end({ kind: 'error', error });
     }
   }
+}
+
+function allEnded(): MillraceError {
+  return new MillraceError('HANDLER_FAILED', 'Every job of the batch has ended.');
 }
 
 function batchJob(context: RunContext): BatchJob {

@@ -13,14 +13,7 @@ import type {
 import type { JobOptions } from '../core/job-options.ts';
 import type { ScheduleOptions } from '../core/schedule-rule.ts';
 import type { JobCounts, JobFilter } from '../ports/job-queries.ts';
-import type {
-  EnqueueResult,
-  JobStore,
-  JobVerb,
-  QueueSettings,
-  QueueState,
-  WorkerInfo,
-} from '../ports/jobs.ts';
+import type { JobStore, JobVerb, QueueSettings, QueueState, WorkerInfo } from '../ports/jobs.ts';
 import { sleep } from '../runtime/bell.ts';
 import { Listener } from '../runtime/listener.ts';
 import { parseJobsNotice } from './announcer.ts';
@@ -401,10 +394,13 @@ export class Jobs {
       ? await this.#enqueuer.enqueueIn(asSqlTransaction(options.tx), jobs)
       : await this.#enqueuer.enqueue(jobs);
     if (this.#lifecycle.wants('enqueued')) this.#tellEnqueued(jobs, results);
-    return results.map(({ lane, offset, duplicate }) => ({ id: `${lane}-${offset}`, duplicate }));
+    return results.map(({ lane, offset, duplicate = false }) => ({
+      id: `${lane}-${offset}`,
+      duplicate,
+    }));
   }
 
-  #tellEnqueued(jobs: readonly NewJob[], results: readonly EnqueueResult[]): void {
+  #tellEnqueued(jobs: readonly NewJob[], results: readonly JobRef[]): void {
     for (const [i, { name, queue, tenantId }] of jobs.entries()) {
       const id = formatJobId(results[i] as JobRef);
       this.#lifecycle.emit('enqueued', { id, name, queue, tenantId });

@@ -8,7 +8,8 @@ import { isSuspect, type JobRef } from '../core/job.ts';
 import type { AnyJobDefinition } from '../core/job-definition.ts';
 import type { ClaimedJob, ExchangeResult } from '../ports/jobs.ts';
 import type { Channel, ChannelWorker, ClaimWish } from './channel.ts';
-import type { RunningJob } from './running-job.ts';
+import type { Executor } from './executor.ts';
+import type { RunningJob, Slot } from './running-job.ts';
 import type { Session } from './session.ts';
 
 export interface QueueWorkerOptions {
@@ -20,13 +21,7 @@ export interface QueueWorkerOptions {
   readonly claimMax: number;
   /** Null: no handler of this process knows the name. */
   definitionOf(name: string): AnyJobDefinition | null;
-  /** Starts the handler of one or, with a batch definition, of several jobs; calls back once. */
-  run(
-    jobs: readonly ClaimedJob[],
-    definition: AnyJobDefinition,
-    epoch: number,
-    ended: (durationMs: number) => void,
-  ): readonly RunningJob[];
+  readonly executor: Executor;
   /** A job whose name nobody here knows: put off, so that another worker may have it. */
   putOff(job: ClaimedJob, epoch: number): void;
 }
@@ -233,10 +228,14 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
         this.#options.putOff(job, epoch);
         continue;
       }
-      const jobs = definition.body.kind === 'batch' ? this.#takeBatch(definition) : [job];
-      if (jobs.length === 0) return; // it waits for a fuller one
-      if (jobs.length === 1 && jobs[0] === job) this.#next += 1;
-      this.#start(jobs, definition, epoch);
+      if (definition.body.kind === 'batch') {
+        const jobs = this.#takeBatch(definition);
+        if (jobs.length === 0) return; // it waits for a fuller one
+        this.#startBatch(jobs, definition, epoch);
+      } else {
+        this.#next += 1;
+        this.#start(job, definition, epoch);
+      }
     }
     if (this.buffered * 2 <= this.#target()) this.settled();
   }
@@ -269,30 +268,44 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
     const taken = new Set(mine);
     this.#buffer = rest.filter((job) => !taken.has(job));
     this.#next = 0;
-    if (mine.length === 1) {
-      this.#buffer.unshift(first); // the caller moves on by one
-    }
     return mine;
   }
 
-  #start(jobs: readonly ClaimedJob[], definition: AnyJobDefinition, epoch: number): void {
+  #start(job: ClaimedJob, definition: AnyJobDefinition, epoch: number): void {
     this.#slotsTaken += 1;
-    let runs: readonly RunningJob[] = [];
-    const ended = (durationMs: number) => {
+    this.#running.add(this.#options.executor.run(job, definition, epoch, this.#slot));
+  }
+
+  readonly #slot: Slot = {
+    leave: (run) => {
       this.#slotsTaken -= 1;
-      for (const run of runs) this.#running.delete(run);
-      for (const job of jobs) {
-        if (!isSuspect(job)) continue;
-        this.#suspects = Math.max(0, this.#suspects - 1);
-        this.#rowsMayWait = true; // the next one of them
-      }
-      const each = durationMs / jobs.length;
-      this.#meanMs += (each - this.#meanMs) * smoothing;
+      this.#forget(run, performance.now() - run.startedAt);
       this.#fill();
+    },
+  };
+
+  #startBatch(jobs: readonly ClaimedJob[], definition: AnyJobDefinition, epoch: number): void {
+    this.#slotsTaken += 1;
+    let left = jobs.length;
+    const slot: Slot = {
+      leave: (run) => {
+        this.#forget(run, (performance.now() - run.startedAt) / jobs.length);
+        left -= 1;
+        if (left > 0) return;
+        this.#slotsTaken -= 1;
+        this.#fill();
+      },
     };
-    // No handler ends in this turn: `ended` is called with the runs written down.
-    runs = this.#options.run(jobs, definition, epoch, ended);
+    const runs = this.#options.executor.runBatch(jobs, definition, epoch, slot);
     for (const run of runs) this.#running.add(run);
+  }
+
+  #forget(run: RunningJob, durationMs: number): void {
+    this.#running.delete(run);
+    this.#meanMs += (durationMs - this.#meanMs) * smoothing;
+    if (!isSuspect(run.job)) return;
+    this.#suspects = Math.max(0, this.#suspects - 1);
+    this.#rowsMayWait = true; // the next one of them
   }
 
   #wakeIn(ms: number): void {

@@ -13,9 +13,17 @@ export type Ending =
   /** Nothing can be settled any more. */
   | { readonly kind: 'lost' };
 
+/** The place that a handler takes up. */
+export interface Slot {
+  /** Once for each job in it, when it has ended. */
+  leave(run: RunningJob): void;
+}
+
+/** Thousands a second are made of these, so they share their callbacks: no closure for each. */
 export class RunningJob {
   readonly context: RunContext;
   readonly epoch: number;
+  readonly slot: Slot;
   readonly startedAt = performance.now();
   /** Of `performance.now()`; never: Infinity. */
   readonly deadlineAt: number;
@@ -28,10 +36,16 @@ export class RunningJob {
   /** Told to stop with its worker: when it fails from then on, it is handed back. */
   handedBack = false;
 
-  constructor(context: RunContext, epoch: number, end: (run: RunningJob, ending: Ending) => void) {
+  constructor(
+    context: RunContext,
+    epoch: number,
+    slot: Slot,
+    end: (run: RunningJob, ending: Ending) => void,
+  ) {
     const { timeoutMs } = context.settings;
     this.context = context;
     this.epoch = epoch;
+    this.slot = slot;
     this.#end = end;
     this.deadlineAt = timeoutMs > 0 ? this.startedAt + timeoutMs : Number.POSITIVE_INFINITY;
   }

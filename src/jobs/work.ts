@@ -136,7 +136,7 @@ export class Work {
       concurrency,
       claimMax: this.#options.claimMax,
       definitionOf: (name) => this.#definitionFor(queue, name),
-      run: (jobs, definition, epoch, ended) => this.#executor.run(jobs, definition, epoch, ended),
+      executor: this.#executor,
       putOff: (job, epoch) => this.#putOff(job, epoch),
     });
     this.#workers.set(queue, worker);

@@ -1,6 +1,6 @@
 /**
  * Who may import whom: core → ports → runtime → events, jobs → workflows → the face → faces → http
- * → cli. A folder imports only from its left. Drivers are leaves; apps, benches, examples are users.
+ * → cli. A folder imports from its left only. Drivers are leaves; apps, benches, examples use it.
  */
 import type { Import, SourceFile, Violation } from './source-tree.ts';
 
