@@ -49,6 +49,8 @@ export interface ChannelOptions {
   readonly settleMs: number;
   /** Jobs that this process did not claim itself. */
   onEnqueued(refs: readonly JobRef[], jobs: readonly NewJob[], left: readonly number[]): void;
+  /** Jobs of these queues may run now because their parents ended. */
+  onWoken(queues: readonly string[]): void;
   onError(error: unknown): void;
 }
 
@@ -227,13 +229,14 @@ export class Channel {
       const result = await this.#exchangePatiently(exchange);
       this.#answer(load.groups, exchange, result);
       if (begun && load.wish) this.#accept(result, begun.epoch, begun.claimNo, load.wish);
-      if (settle) this.#committed(settle);
+      if (settle) this.#committed(settle, result);
     } catch (error) {
       await this.#recover(error, { ...load, settle }, exchange);
     }
   }
 
-  #committed(settle: Pending): void {
+  #committed(settle: Pending, { woken }: ExchangeResult): void {
+    if (woken.length > 0) this.#options.onWoken(woken);
     for (const after of settle.after) after();
     // The claims of an epoch that is over have the numbers of others by now.
     if (this.#worker?.epoch === settle.epoch) this.#worker.committed(settle);
@@ -303,7 +306,7 @@ export class Channel {
       const { epoch } = exchange;
       const claimNo = exchange.claim?.claimNo;
       if (load.wish && claimNo && epoch) this.#accept(result, epoch, claimNo, load.wish);
-      if (load.settle) this.#committed(load.settle);
+      if (load.settle) this.#committed(load.settle, result);
     } catch (error) {
       await this.#recover(error, { ...load, groups: [] }, exchange);
     }

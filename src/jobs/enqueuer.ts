@@ -58,6 +58,9 @@ export class Enqueuer {
       onEnqueued: (_refs, _jobs, left) => {
         if (left.length > 0) this.tell(queue, left);
       },
+      onWoken: (queues) => {
+        for (const woken of queues) this.tell(woken, []);
+      },
       onError: (error) => onError(error, `queue ${queue}`),
     });
     this.#channels.set(queue, channel);

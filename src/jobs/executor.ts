@@ -25,6 +25,8 @@ export interface ExecutorOptions {
   readonly deadlines: Deadlines;
   readonly middleware: readonly JobMiddleware[];
   onStarted(run: RunningJob): void;
+  /** Jobs of these queues may run now because their parents ended. */
+  onWoken(queues: readonly string[]): void;
   /** Once for each job. `settled`: a transaction has done it already. */
   onEnded(run: RunningJob, ending: Ending, settled: boolean): void;
 }
@@ -108,7 +110,8 @@ export class Executor {
       const { lane, offset, claimNo, exceptional } = context.job;
       const done = [{ lane, offset, claimNo, exceptional, resultJson }];
       run.committing = true;
-      await transaction.commit({ done, failed: [], released: [] });
+      const { woken } = await transaction.commit({ done, failed: [], released: [] });
+      this.#options.onWoken(woken);
       run.settled = true;
       run.end({ kind: 'value', value });
     } catch (error) {

@@ -228,6 +228,7 @@ export class Jobs {
       await this.#work.stop(options.graceMs ?? this.#options.graceMs ?? 30_000);
     }
     await this.#enqueuer.close();
+    this.#waiters.close();
     this.#stopping.abort();
     await this.#upkeep.stop();
     if (this.#listening) await this.#listener.stop();
@@ -441,6 +442,7 @@ export class Jobs {
       });
     }
     this.#work.workOn(queue, concurrency);
+    if (this.#state === 'started') void this.#upkeep.lookAt(queue);
   }
 
   #hear(notice: string): void {

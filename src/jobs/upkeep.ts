@@ -40,20 +40,26 @@ export class Upkeep {
     await this.#loops;
   }
 
+  /** Which lanes of a queue have jobs, said by nobody but the store. */
+  async lookAt(queue: string): Promise<void> {
+    const { store, wake, onError } = this.#options;
+    try {
+      wake(queue, await store.readyLanes(queue));
+    } catch (error) {
+      onError(error, `looking at ${queue}`);
+    }
+  }
+
   async #look(): Promise<void> {
-    const { store, pollMs, queues, listens, wake, onError } = this.#options;
+    const { pollMs, queues, listens } = this.#options;
     const [least, most] = pollMs;
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      await sleep((listens() ? most : least) * (0.8 + Math.random() * 0.4), signal);
       for (const queue of queues()) {
         if (signal.aborted) return;
-        try {
-          wake(queue, await store.readyLanes(queue));
-        } catch (error) {
-          onError(error, `looking at ${queue}`);
-        }
+        await this.lookAt(queue);
       }
+      await sleep((listens() ? most : least) * (0.8 + Math.random() * 0.4), signal);
     }
   }
 

@@ -28,6 +28,7 @@ export class Waiters {
   readonly #waiting = new Map<string, Set<Waiter>>();
   readonly #wanted = new Set<string>();
   readonly #bells = new Map<string, () => void>();
+  readonly #closed = new AbortController();
 
   constructor(store: JobStore) {
     this.#store = store;
@@ -62,7 +63,7 @@ export class Waiters {
   ): Promise<Finish> {
     const id = formatJobId(job);
     const ended = new AbortController();
-    const stop = signal ? AbortSignal.any([signal, ended.signal]) : ended.signal;
+    const stop = AbortSignal.any([ended.signal, this.#closed.signal, ...(signal ? [signal] : [])]);
     try {
       return await new Promise<Finish>((resolve, reject) => {
         this.#add(id, { settle: resolve }, stop);
@@ -76,6 +77,11 @@ export class Waiters {
     } finally {
       ended.abort();
     }
+  }
+
+  /** Whoever waits still is told that this process stops. */
+  close(): void {
+    this.#closed.abort(new MillraceError('SHUTTING_DOWN', 'This process waits for no more jobs.'));
   }
 
   #remember(id: string): void {

@@ -110,6 +110,9 @@ export class Work {
         this.totals.started += 1;
         if (lifecycle.wants('started')) lifecycle.emit('started', attemptOf(context));
       },
+      onWoken: (queues) => {
+        for (const queue of queues) options.enqueuer.tell(queue, []);
+      },
       onEnded: (run, ending, settled) => this.#settle(run, ending, settled),
     });
   }

@@ -140,6 +140,8 @@ export interface ExchangeResult {
   /** A limit held jobs back: look again after so many milliseconds (0: when one is settled). */
   readonly limitedMs: number | null;
   readonly paused: boolean;
+  /** Queues in which a job may run now because its parents ended with this settlement. */
+  readonly woken: readonly string[];
 }
 
 export interface WorkerReport {
@@ -192,7 +194,7 @@ export interface JobTransaction {
    * Settles and commits. LEASE_LOST or a cancelled job: everything is undone and it throws. When
    * the connection is lost meanwhile it resolves or throws once the store says what happened.
    */
-  commit(settlement: JobSettlement): Promise<void>;
+  commit(settlement: JobSettlement): Promise<Pick<ExchangeResult, 'woken'>>;
   rollback(): Promise<void>;
 }
 

@@ -286,6 +286,15 @@ where s.status <> 'blocked' or s.parents_left >= 0
 order by s.lane_id, s."offset"
 for update of s`,
   },
+  jobChangeTurn: {
+    name: 'millrace_job_change_turn',
+    text: `select pg_advisory_xact_lock(7315, k.queue_id)::text
+from (
+  select distinct l.queue_id from millrace.job_lane l where l.lane_id = any ($1::int[])
+  order by 1
+  offset 0
+) k`,
+  },
   jobChangeUncounted: {
     name: 'millrace_job_change_uncounted',
     text: `select true from unnest($1::int[], $2::bigint[]) as r(lane_id, "offset")
@@ -685,11 +694,15 @@ from millrace.prunable_jobs($1, clock_timestamp() - $2::float8 * interval '1 mil
     name: 'millrace_job_prune_lanes',
     text: `select l.lane_id from millrace.job_lane l
 cross join lateral (
-  select j.enqueued_at from millrace.job j where j.lane_id = l.lane_id order by j."offset" limit 1
+  select j."offset", j.enqueued_at, j.name from millrace.job j
+  where j.lane_id = l.lane_id order by j."offset" limit 1
 ) f
 cross join lateral (select clock_timestamp() - $1::float8 * interval '1 millisecond' as time) before
 cross join lateral millrace.prunable_jobs(l.lane_id, before.time, $2) p
 where l.by_range and l.lane_id > $3 and f.enqueued_at < before.time
+  -- Most lanes of a database with many keys: empty but for their last row.
+  and (f.name <> '' or exists (select 1 from millrace.job n
+    where n.lane_id = l.lane_id and n."offset" > f."offset"))
   and (p.last_offset >= p.first_offset or p.head_offset is not null)
 order by l.lane_id limit $4`,
   },
@@ -860,6 +873,11 @@ returning s.lane_id, s."offset"`,
   w.concurrency, w.host, w.pid
 from millrace.job_worker w order by w.epoch desc`,
   },
+  joinQueue: {
+    name: 'millrace_join_queue',
+    text: `update millrace.job_worker set queues = array_append(queues, $2)
+where epoch = $1 and not $2 = any (queues)`,
+  },
   laneOffsets: {
     name: 'millrace_lane_offsets',
     text: `select "offset", status from millrace.event_failure
@@ -981,6 +999,10 @@ where d.group_name = old.group_name and d."partition" = old."partition" and d.ep
   pruneWorkers: {
     name: 'millrace_prune_workers',
     text: `delete from millrace.worker where heartbeat_at < clock_timestamp() - interval '1 hour'`,
+  },
+  queueNames: {
+    name: 'millrace_queue_names',
+    text: `select queue_id, queue_name from millrace.job_queue where queue_id = any ($1)`,
   },
   read: {
     name: 'millrace_read',
@@ -1112,7 +1134,7 @@ returning name, tenant_id, rule, job, paused, next_at, last_at, revision`,
   },
   settleJobs: {
     name: 'millrace_settle_jobs',
-    text: `select millrace.settle_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, false, true)`,
+    text: `select number, woken from millrace.settle_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, false, true)`,
   },
   settle: {
     name: 'millrace_settle',

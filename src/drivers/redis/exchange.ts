@@ -73,6 +73,7 @@ export function createExchange(context: Context, epochs: Epochs) {
       nextDueMs: dueMs < 0 ? null : dueMs,
       limitedMs: limitedMs < 0 ? null : limitedMs,
       paused: paused === 1,
+      woken: [], // its scripts tell by themselves
     };
   };
 }

@@ -21,15 +21,6 @@ end
 function m.is_full(more) return q.lengthMax and m.length() + more > q.lengthMax end
 `,
   chunks: `m.pieces, m.pieces_changed, m.ended = {}, {}, {}
-function m.read_at(lane)
-local text = call('HGET', base .. ':at', lane)
-if not text then return 0, 1, 1 end
-local head, next_one, first = string.match(text, '^(%d+) (%d+) (%d+)$')
-return tonumber(head), tonumber(next_one), tonumber(first)
-end
-function m.write_at(lane, head, next_one, first)
-call('HSET', base .. ':at', lane, string.format('%d %d %d', head, next_one, first))
-end
 function m.read_chunk(lane, first)
 local text = call('HGET', base .. ':b:' .. lane, first)
 if not text then return nil end
@@ -79,13 +70,9 @@ for first in pairs(firsts) do
 fields[#fields + 1] = first
 fields[#fields + 1] = cmsgpack.pack(m.pieces[lane][first])
 end
-for i = 1, #fields, 4000 do
-call('HSET', base .. ':s:' .. lane, unpack(fields, i, math.min(i + 3999, #fields)))
+m.in_parts('HSET', base .. ':s:' .. lane, fields)
 end
-end
-for i = 1, #m.ended, 4000 do
-call('RPUSH', base .. ':done', unpack(m.ended, i, math.min(i + 3999, #m.ended)))
-end
+m.in_parts('RPUSH', base .. ':done', m.ended)
 end
 function m.forget_results(lane, from, to)
 if not m.exists(':res', ':prog') then return end
@@ -157,7 +144,7 @@ end
 `,
   heldSingle: `function m.row_of_plain(lane, offset, first, began)
 local text, count, ms, start = m.read_chunk(lane, first)
-local of = m.lane_of(lane)
+local of = m.name_of(lane)
 local row = m.new_row(lane, offset, { p = of[1], t = of[2], k = of[3] },
 m.slice(text, start, offset - first, 1), ms)
 if began then call('HSET', m.row_key(row.id), 's', began) end
@@ -217,7 +204,7 @@ end
 function m.let_go(lane, jobs)
 m.bump('running', -jobs)
 if not q.keyConcurrency then return end
-local of = m.lane_of(lane)
+local of = m.name_of(lane)
 if of then m.key_return(m.scope_of(of[2], of[3]), jobs) end
 end
 function m.cancelled_within(lane, from, to)
@@ -299,7 +286,57 @@ end
 return nil
 end
 `,
-  limits: `m.key_rooms = {}
+  lanes: `m.names, m.lanes = {}, {}
+function m.load_names(lanes)
+if #lanes == 0 then return end
+for i, text in ipairs(call('HMGET', base .. ':lanes', unpack(lanes))) do
+m.names[lanes[i]] = text and cmsgpack.unpack(text)
+end
+end
+function m.name_of(lane)
+if m.names[lane] == nil then m.load_names({ lane }) end
+return m.names[lane]
+end
+local function add_lane(lane, text)
+local head, next_one, first = string.match(text or '0 1 1', '^(%d+) (%d+) (%d+)$')
+local state =
+{ id = lane, head = tonumber(head), next = tonumber(next_one), first = tonumber(first) }
+state.was_ready = state.next <= state.head
+m.lanes[lane] = state
+return state
+end
+function m.load_lanes(lanes)
+if #lanes == 0 then return end
+for i, text in ipairs(call('HMGET', base .. ':at', unpack(lanes))) do add_lane(lanes[i], text) end
+end
+function m.lane(lane)
+return m.lanes[lane] or add_lane(lane, call('HGET', base .. ':at', lane))
+end
+function m.change_lane(state)
+state.changed = true
+m.lanes_changed = true
+end
+function m.save_lanes()
+local fields, ready, drained = {}, {}, {}
+for lane, state in pairs(m.lanes) do
+if state.changed then
+fields[#fields + 1] = lane
+fields[#fields + 1] = string.format('%d %d %d', state.head, state.next, state.first)
+local is_ready = state.next <= state.head
+if is_ready and not state.was_ready then
+ready[#ready + 1] = m.name_of(lane)[1]
+ready[#ready + 1] = lane
+elseif state.was_ready and not is_ready then
+drained[#drained + 1] = lane
+end
+end
+end
+m.in_parts('HSET', base .. ':at', fields)
+m.in_parts('ZADD', base .. ':ready', ready)
+m.in_parts('ZREM', base .. ':ready', drained)
+end
+`,
+  limits: `m.key_states = {}
 function m.scope_of(tenant, key) return tenant .. '\\31' .. key end
 function m.refill(rate, per_ms, tokens, counted_at)
 if not tokens then return rate end
@@ -317,44 +354,53 @@ room = math.min(room, math.floor(tokens))
 end
 return room, wait
 end
+function m.load_key(scope, text)
+local running, tokens, at = string.match(text or '', '^(%d+) (%S+) (%d+)$')
+local state = { running = tonumber(running or 0) }
+if q.keyRate then
+tokens = tonumber(tokens)
+state.tokens = m.refill(q.keyRate, q.keyRateMs, tokens and tokens / 1e6, tonumber(at))
+end
+m.key_states[scope] = state
+return state
+end
+function m.key_state(scope)
+return m.key_states[scope] or m.load_key(scope, call('HGET', base .. ':ks', scope))
+end
+function m.load_keys(scopes)
+if #scopes == 0 then return end
+for i, text in ipairs(call('HMGET', base .. ':ks', unpack(scopes))) do
+if not m.key_states[scopes[i]] then m.load_key(scopes[i], text) end
+end
+end
 function m.key_room(scope)
-local found = m.key_rooms[scope]
-if found then return found end
-found = { taken = 0, tokens = 0 }
-local running = q.keyConcurrency and tonumber(call('HGET', base .. ':kr', scope) or 0)
-if q.keyRate then
-local tokens, at = string.match(call('GET', base .. ':kt:' .. scope) or '', '^(%S+) (%d+)$')
-found.tokens = m.refill(q.keyRate, q.keyRateMs, tonumber(tokens or nil), tonumber(at or nil))
+local state = m.key_state(scope)
+return m.room_of(q.keyConcurrency, state.running, q.keyRate, q.keyRateMs, state.tokens)
 end
-found.room, found.wait =
-m.room_of(q.keyConcurrency, running, q.keyRate, q.keyRateMs, found.tokens)
-m.key_rooms[scope] = found
-return found
-end
-function m.key_take(found, jobs)
-found.room = found.room - jobs
-found.taken = found.taken + jobs
-if found.room <= 0 and not found.wait then
-local rest = found.tokens - found.taken
-found.wait = q.keyRate and rest < 1 and math.ceil((1 - rest) * q.keyRateMs / q.keyRate) or 0
-end
-end
-function m.save_keys()
-for scope, found in pairs(m.key_rooms) do
-if found.taken > 0 then
-if q.keyConcurrency then call('HINCRBY', base .. ':kr', scope, found.taken) end
-if q.keyRate then
-local tokens = found.tokens - found.taken
-local full_ms = math.ceil((q.keyRate - tokens) * q.keyRateMs / q.keyRate)
-call('SET', base .. ':kt:' .. scope, string.format('%.6f %d', tokens, now),
-'PX', math.max(1, full_ms))
-end
-end
-end
+function m.key_take(scope, jobs, tokens)
+local state = m.key_state(scope)
+if q.keyConcurrency then state.running = math.max(0, state.running + jobs) end
+if q.keyRate then state.tokens = state.tokens - tokens end
+state.changed = true
+m.keys_changed = true
 end
 function m.key_return(scope, jobs)
-if not q.keyConcurrency then return end
-if call('HINCRBY', base .. ':kr', scope, -jobs) <= 0 then call('HDEL', base .. ':kr', scope) end
+if q.keyConcurrency then m.key_take(scope, -jobs, 0) end
+end
+function m.save_keys()
+local set, gone = {}, {}
+for scope, state in pairs(m.key_states) do
+local full = not q.keyRate or state.tokens >= q.keyRate
+if state.changed and state.running == 0 and full then
+gone[#gone + 1] = scope
+elseif state.changed then
+local tokens = state.tokens and string.format('%d', state.tokens * 1e6) or '-'
+set[#set + 1] = scope
+set[#set + 1] = string.format('%d %s %d', state.running, tokens, now)
+end
+end
+m.in_parts('HSET', base .. ':ks', set)
+m.in_parts('HDEL', base .. ':ks', gone)
 end
 `,
   parents: `m.news = 0
@@ -414,14 +460,14 @@ end
 return nil
 end
 function m.plain_state(lane, offset)
-local head, next_one = m.read_at(lane)
-if offset > head then return nil end
+local at = m.lane(lane)
+if offset > at.head then return nil end
 local taken = call('ZSCORE', base .. ':t', m.pad(lane, offset))
 if taken then return 'moved' end
 local first, text, count, ms, start = m.find_chunk(lane, offset)
 if not first then return 'gone' end
 local chunk = { first = first, text = text, count = count, ms = ms, start = start }
-if offset >= next_one then return 'waiting', chunk end
+if offset >= at.next then return 'waiting', chunk end
 local pieces = m.read_pieces(lane, first)
 for i = 1, #pieces, 4 do
 if offset >= pieces[i] and offset <= pieces[i + 1] then
@@ -466,7 +512,8 @@ local settings = {
 'concurrency', 'rate', 'rateMs', 'keyConcurrency', 'keyRate', 'keyRateMs', 'lengthMax',
 'tokens', 'countedAt', 'answersAt', 'paused',
 }
-m.counted, m.calm, m.chunks_changed = false, false, false
+m.counted, m.calm = false, false
+m.lanes_changed, m.chunks_changed, m.keys_changed = false, false, false
 do
 local values = call('HMGET', base .. ':q', 'waiting', 'running', 'rows', 'cancelled', 'kept',
 unpack(settings))
@@ -479,10 +526,18 @@ q[counter] = q[counter] + by
 m.counted = true
 end
 function m.save()
+if m.lanes_changed then m.save_lanes() end
 if m.chunks_changed then m.save_pieces() end
+if m.keys_changed then m.save_keys() end
 if not m.counted then return end
-call('HSET', base .. ':q', 'waiting', q.waiting, 'running', q.running, 'rows', q.rows,
-'cancelled', q.cancelled, 'kept', q.kept)
+local fields = { 'waiting', q.waiting, 'running', q.running, 'rows', q.rows, 'cancelled',
+q.cancelled, 'kept', q.kept }
+if q.countedAt == now then
+for _, field in ipairs({ 'tokens', q.tokens, 'countedAt', now }) do
+fields[#fields + 1] = field
+end
+end
+call('HSET', base .. ':q', unpack(fields))
 end
 function m.after(delay) return delay > 0 and exact + delay or now end
 function m.pad(lane, offset) return string.format('%010d-%016d', lane, offset) end
@@ -499,21 +554,8 @@ local keys = { ... }
 for i = 1, #keys do keys[i] = base .. keys[i] end
 return call('EXISTS', unpack(keys)) > 0
 end
-m.lane_cache = {}
-function m.load_lanes(lanes)
-if #lanes == 0 then return end
-for i, text in ipairs(call('HMGET', base .. ':lanes', unpack(lanes))) do
-m.lane_cache[tonumber(lanes[i])] = text and cmsgpack.unpack(text)
-end
-end
-function m.lane_of(lane)
-local found = m.lane_cache[lane]
-if found == nil then
-local text = call('HGET', base .. ':lanes', lane)
-found = text and cmsgpack.unpack(text)
-m.lane_cache[lane] = found
-end
-return found
+function m.in_parts(command, key, args)
+for i = 1, #args, 4000 do call(command, key, unpack(args, i, math.min(i + 3999, #args))) end
 end
 `,
   registry: `local call = redis.call
@@ -678,6 +720,22 @@ if m.exists(':kids') then m.notify_children(lane, from, to, true) end
 m.keep_results(lane, from, to)
 m.end_piece(lane, first, count, from, to, began, now)
 end
+function m.load_held_keys(by_claim)
+local lanes, scopes = {}, {}
+for _, ranges in pairs(by_claim) do
+for lane in pairs(ranges) do
+if m.names[lane] == nil then lanes[#lanes + 1] = lane end
+end
+end
+m.load_names(lanes)
+for _, ranges in pairs(by_claim) do
+for lane in pairs(ranges) do
+local name = m.name_of(lane)
+if name then scopes[#scopes + 1] = m.scope_of(name[2], name[3]) end
+end
+end
+m.load_keys(scopes)
+end
 function m.settle(own_claim_no)
 local by_claim, order = {}, {}
 for _ = 1, number() do
@@ -698,6 +756,7 @@ for _ = 1, with_result do
 local id = arg()
 m.results[id] = arg()
 end
+if q.keyConcurrency then m.load_held_keys(by_claim) end
 local singles = number()
 if with_result + singles > 0 then m.calm = false end
 for _, claim_no in ipairs(order) do
@@ -729,7 +788,7 @@ table.concat(parents, ' '), row.u and 1 or 0,
 }
 end
 function m.plain_snapshot(lane, offset, state, chunk, piece)
-local of = m.lane_of(lane)
+local of = m.name_of(lane)
 local id = lane .. '-' .. offset
 local holder = state == 'running' and m.holder_of_plain(lane, offset)
 local began = holder and holder.began or piece and piece.began or ''
@@ -794,11 +853,13 @@ for _, candidate in ipairs(m.row_candidates(bound, look, suspects and not m.susp
 if count >= max then break end
 if not (candidate.suspect and m.suspect_taken) then
 local row = m.load_row(m.unpad(string.sub(candidate.order, 15)))
-local found = keyed and m.key_room(m.scope_of(row.t, row.k))
-if found and found.room < 1 then
-m.note_limit(found.wait)
+local scope = keyed and m.scope_of(row.t, row.k)
+local room, wait = 1, nil
+if keyed then room, wait = m.key_room(scope) end
+if room < 1 then
+m.note_limit(wait)
 else
-if found then m.key_take(found, 1) end
+if keyed then m.key_take(scope, 1, 1) end
 m.take_row(row, claim_no)
 count = count + 1
 m.suspect_taken = m.suspect_taken or candidate.suspect
@@ -860,8 +921,7 @@ lane.next = to + 1
 end
 if lane.next > last then lane.first = last + 1 end
 end
-m.write_at(lane.id, lane.head, lane.next, lane.first)
-if lane.next > lane.head then call('ZREM', base .. ':ready', lane.id) end
+m.change_lane(lane)
 m.bump('waiting', -taken)
 m.bump('running', taken)
 return taken
@@ -887,15 +947,14 @@ open = 0
 for _, lane in ipairs(lanes) do
 if taken >= max then break end
 local want = math.min(share, max - taken, lane.head - lane.next + 1)
-local found = nil
 if keyed and want > 0 then
-found = m.key_room(lane.scope)
-if found.room < want then m.note_limit(found.wait or 0) end
-want = math.min(want, found.room)
+local room, wait = m.key_room(lane.scope)
+if room < want then m.note_limit(wait or 0) end
+want = math.min(want, room)
 end
 if want > 0 then
 local got = m.take_plain(lane, want)
-if found then m.key_take(found, got) end
+if keyed then m.key_take(lane.scope, got, got) end
 taken = taken + got
 last = lane.id
 if got == want and lane.next <= lane.head then open = open + 1 end
@@ -930,13 +989,11 @@ end
 if m.has_rows and left > 0 then left = left - m.take_rows('+inf', left, claim_no, suspects) end
 if m.has_rows and left == 0 and not m.limited and m.exists(':w', ':x') then due = 0 end
 if before > left and tokens then
-local rest = string.format('%.6f', tokens - (before - left))
-call('HSET', base .. ':q', 'tokens', rest, 'countedAt', now)
+q.tokens, q.countedAt = tokens - (before - left), now
 end
 if #m.held_pieces > 1 then
 call('HSET', base .. ':h:' .. m.held_by, claim_no, cmsgpack.pack(m.held_pieces))
 end
-if q.keyed then m.save_keys() end
 local lanes_left = {}
 for _, group in ipairs(groups) do
 for _, lane in ipairs(group) do
@@ -957,7 +1014,7 @@ local n = #answer
 answer[n + 1], answer[n + 2], answer[n + 3] = lane, offset, held and 1 or 0
 end
 local function row_beside(lane, offset, chunk)
-local of = m.lane_of(lane)
+local of = m.name_of(lane)
 local place = { p = of[1], t = of[2], k = of[3] }
 return m.new_row(lane, offset, place, m.record_of(chunk, offset), chunk.ms)
 end
@@ -1003,7 +1060,7 @@ for _, field in ipairs(call('HKEYS', m.row_key(row.id))) do
 local parent = string.match(field, '^w:(.*)$')
 if parent then
 local lane, offset = m.parse_id(parent)
-if not m.lane_of(tonumber(lane)) then
+if not m.name_of(tonumber(lane)) then
 count = count + 1
 call('ZADD', base .. ':links', now, row.id)
 if row.m == 'cancel' then call('HSET', m.row_key(row.id), 'm', 'run') end
@@ -1119,19 +1176,25 @@ end
 end
 if not limits then return 'ok' end
 call('HDEL', base .. ':q', 'tokens', 'countedAt')
-call('DEL', base .. ':kr')
+call('DEL', base .. ':ks')
 if not call('HGET', base .. ':q', 'keyConcurrency') then return 'ok' end
-for lane, pieces in pairs(m.pieces_held()) do
-local of = m.lane_of(lane)
-for _, piece in ipairs(pieces) do
-call('HINCRBY', base .. ':kr', of[2] .. '\\31' .. of[3], piece.to - piece.from + 1)
+local running = {}
+local function add(tenant, key, jobs)
+local scope = tenant .. '\\31' .. key
+running[scope] = (running[scope] or 0) + jobs
 end
+for lane, pieces in pairs(m.pieces_held()) do
+local of = m.name_of(lane)
+for _, piece in ipairs(pieces) do add(of[2], of[3], piece.to - piece.from + 1) end
 end
 for _, epoch in ipairs(call('HKEYS', base .. ':alive')) do
 for _, id in ipairs(call('HKEYS', base .. ':e:' .. epoch)) do
 local tenant, key = unpack(call('HMGET', base .. ':j:' .. id, 't', 'k'))
-if tenant then call('HINCRBY', base .. ':kr', tenant .. '\\31' .. key, 1) end
+if tenant then add(tenant, key, 1) end
 end
+end
+for scope, jobs in pairs(running) do
+call('HSET', base .. ':ks', scope, string.format('%d - %d', jobs, now))
 end
 return 'ok'
 `,
@@ -1244,9 +1307,10 @@ if foreign then call('ZADD', base .. ':links', now, row.id) end
 return sound
 end
 local function store(job)
-local head = m.read_at(job.lane)
-local offset = head + 1
-m.write_at(job.lane, offset, offset + 1, offset + 1)
+local at = m.lane(job.lane)
+local offset = at.head + 1
+at.head, at.next, at.first = offset, offset + 1, offset + 1
+m.change_lane(at)
 local row = m.new_row(job.lane, offset, job, job.record, now)
 row.r = m.after(job.delay)
 if job.field then
@@ -1283,7 +1347,7 @@ local jobs, seen = {}, {}
 for i = 1, number() do
 local job = read_job()
 jobs[i] = job
-if not m.lane_of(job.lane) then return { 'lanes' } end
+if not m.name_of(job.lane) then return { 'lanes' } end
 if job.mode == 'reject' then
 local found = holder_of(job.field, job.mode)
 if found or seen[job.field] then return { 'duplicate', found and found.id or '', job.u } end
@@ -1315,8 +1379,8 @@ m.history_max = number()
 local claim_no, claim_max, suspects = arg(), number(), arg() == '1'
 local batches, claim_lanes, named = {}, {}, {}
 local function name_lane(lane)
-if m.lane_cache[lane] == nil then
-m.lane_cache[lane] = false
+if m.names[lane] == nil then
+m.names[lane] = false
 named[#named + 1] = lane
 end
 end
@@ -1332,22 +1396,19 @@ end
 return jobs
 end
 local function enqueue_batch(batch)
-local head, next_one, first = m.read_at(batch.lane)
-batch.first = head + 1
-if next_one > head then call('ZADD', base .. ':ready', m.lane_of(batch.lane)[1], batch.lane) end
-local fields, fresh = {}, {}
+local lane = m.lane(batch.lane)
+batch.first = lane.head + 1
+lane.fresh = {}
+local fields = {}
 for i = 1, batch.chunks do
 local size = tonumber(ARGV[batch.at + 2 * i - 1])
-fields[2 * i - 1] = head + 1
+fields[2 * i - 1] = lane.head + 1
 fields[2 * i] = string.format('%d %d\\n', size, now) .. ARGV[batch.at + 2 * i]
-fresh[head + 1] = size
-head = head + size
+lane.fresh[lane.head + 1] = size
+lane.head = lane.head + size
 end
-for i = 1, #fields, 4000 do
-call('HSET', base .. ':b:' .. batch.lane, unpack(fields, i, math.min(i + 3999, #fields)))
-end
-batch.at_now = { id = batch.lane, head = head, next = next_one, first = first, fresh = fresh }
-m.write_at(batch.lane, head, next_one, first)
+m.in_parts('HSET', base .. ':b:' .. batch.lane, fields)
+m.change_lane(lane)
 end
 local function enqueue_batches(jobs)
 local firsts = {}
@@ -1359,36 +1420,24 @@ m.bump('waiting', jobs)
 m.save_answer(enqueue_id, table.concat(firsts, ' '))
 return firsts
 end
+local function open_lanes()
+local lanes, seen = {}, {}
+for _, batch in ipairs(batches) do claim_lanes[#claim_lanes + 1] = batch.lane end
+for _, number_of_lane in ipairs(claim_lanes) do
+local name = not seen[number_of_lane] and m.name_of(number_of_lane)
+local lane = name and name[4] and m.lane(number_of_lane)
+if lane and lane.next <= lane.head then lanes[#lanes + 1] = lane end
+seen[number_of_lane] = true
+end
+return lanes
+end
 local function claim_groups()
-local lanes, texts, seen = {}, {}, {}
-for _, batch in ipairs(batches) do
-if batch.at_now then
-seen[batch.lane] = true
-lanes[#lanes + 1] = batch.at_now
-end
-end
-local asked = {}
-for _, batch in ipairs(batches) do
-if not batch.at_now then claim_lanes[#claim_lanes + 1] = batch.lane end -- by an earlier try
-end
-for _, lane in ipairs(claim_lanes) do
-if not seen[lane] and m.lane_of(lane) and m.lane_of(lane)[4] then
-seen[lane] = true
-asked[#asked + 1] = lane
-end
-end
-if #asked > 0 then texts = call('HMGET', base .. ':at', unpack(asked)) end
-for i, lane in ipairs(asked) do
-local head, next_one, first = string.match(texts[i] or '', '^(%d+) (%d+) (%d+)$')
-if head and tonumber(next_one) <= tonumber(head) then
-lanes[#lanes + 1] =
-{ id = lane, head = tonumber(head), next = tonumber(next_one), first = tonumber(first) }
-end
-end
-local groups, by_priority = {}, {}
-for _, lane in ipairs(lanes) do
-local of = m.lane_of(lane.id)
+local lanes = open_lanes()
+local groups, by_priority, scopes = {}, {}, {}
+for i, lane in ipairs(lanes) do
+local of = m.name_of(lane.id)
 lane.p, lane.scope = of[1], q.keyed and m.scope_of(of[2], of[3])
+scopes[i] = lane.scope
 local group = by_priority[lane.p]
 if not group then
 group = {}
@@ -1397,6 +1446,7 @@ groups[#groups + 1] = group
 end
 group[#group + 1] = lane
 end
+if q.keyed then m.load_keys(scopes) end
 table.sort(groups, function(a, b) return a[1].p < b[1].p end)
 return groups
 end
@@ -1434,6 +1484,7 @@ for i = 1, number() do
 claim_lanes[i] = number()
 name_lane(claim_lanes[i])
 end
+m.load_names(named)
 m.load_lanes(named)
 local settles = arg() == '1'
 local claims_now = claim_no ~= ''
@@ -1446,7 +1497,7 @@ end
 local answer = jobs > 0 and m.answer_to(enqueue_id)
 if jobs > 0 and not answer then
 for _, batch in ipairs(batches) do
-if not m.lane_of(batch.lane) then return { 'lanes' } end
+if not m.name_of(batch.lane) then return { 'lanes' } end
 end
 if m.is_full(jobs) then return { 'full', q.lengthMax } end
 end
@@ -1734,11 +1785,11 @@ skip = function() at = at + 1 end,
 }
 end
 local function list_lane(lane, below)
-local of = m.lane_of(lane)
+local of = m.name_of(lane)
 if not of or want.tenant ~= '' and of[2] ~= want.tenant then return nil end
-local head, next_one = m.read_at(lane)
-local walk = { lane = lane, next = next_one, taken_out = m.exists(':t') }
-below = math.min(below, head + 1)
+local at = m.lane(lane)
+local walk = { lane = lane, next = at.next, taken_out = m.exists(':t') }
+below = math.min(below, at.head + 1)
 local rows = row_reader(lane, below)
 local function rows_down_to(offset)
 while rows.peek() do
@@ -1857,8 +1908,8 @@ for lane, pieces in pairs(m.pieces_held()) do
 for _, piece in ipairs(pieces) do add(lane, piece.first) end
 end
 for _, lane in ipairs(call('ZRANGE', base .. ':ready', 0, 999)) do
-local _, next_one, first = m.read_at(lane)
-if first < next_one then add(tonumber(lane), first) end
+local at = m.lane(tonumber(lane))
+if at.first < at.next then add(at.id, at.first) end
 end
 return chunks
 end
@@ -1947,6 +1998,13 @@ local died = tonumber(epochs[i + 1])
 if died > 1 and now - died > day_ms then call('HDEL', base .. ':alive', epochs[i]) end
 end
 call('ZREMRANGEBYSCORE', base .. ':fired', '-inf', now - 30 * day_ms)
+local keys = call('HRANDFIELD', base .. ':ks', 200, 'WITHVALUES')
+for i = 1, #keys, 2 do
+local running, at = string.match(keys[i + 1], '^(%d+) %S+ (%d+)$')
+if running == '0' and now - tonumber(at) >= (q.keyRateMs or 0) then
+call('HDEL', base .. ':ks', keys[i])
+end
+end
 local children = {}
 local forgotten = call('ZRANGEBYSCORE', base .. ':links', '-inf', now - age_ms, 'LIMIT', 0, 100)
 for _, id in ipairs(forgotten) do

@@ -13,10 +13,11 @@ export interface Script {
 }
 
 const rows = lua.queue + lua.rows + lua.parents;
-const jobs = rows + lua.chunks + lua.plain;
+const jobs = rows + lua.lanes + lua.chunks + lua.plain;
 const held = jobs + lua.limits + lua.held + lua.heldSingle;
 const shown = jobs + lua.holders + lua.snapshots;
-const hot = lua.queue + lua.chunks + lua.held + lua.answers + lua.settle + lua.take;
+const hot =
+  lua.queue + lua.lanes + lua.chunks + lua.held + lua.answers + lua.settle + lua.take;
 const exceptional =
   lua.rows +
   lua.parents +
@@ -33,7 +34,7 @@ export const scripts = {
   enterQueue: script(lua.queue, lua.enterQueue),
   fence: script(held, lua.fence),
   change: script(held, lua.holders, lua.change),
-  configure: script(lua.queue, lua.holders, lua.configure),
+  configure: script(lua.queue, lua.lanes, lua.holders, lua.configure),
   progress: script(jobs, lua.progress),
   prune: script(jobs, lua.holders, lua.prune),
   sweep: script(rows, lua.sweep),

@@ -72,6 +72,7 @@ async function apply(send: Send, verb: JobVerb, jobs: readonly JobRef[]): Promis
       return cancelled;
     }
     case 'retry':
+      await send(sql.jobChangeTurn, [jobs.map(({ lane }) => lane)]);
       await send(sql.jobRetryLocks, refParameters(jobs));
       return ask(sql.jobRetry);
     case 'run':
@@ -92,6 +93,7 @@ async function apply(send: Send, verb: JobVerb, jobs: readonly JobRef[]): Promis
 /** Nobody claims, settles or recovers these jobs until the end of the transaction. */
 async function hold(send: Send, jobs: readonly JobRef[]): Promise<void> {
   const parameters = refParameters(jobs);
+  await send(sql.jobChangeTurn, [parameters[0]]);
   await send(sql.jobChangeUncounted, parameters);
   await send(sql.jobChangeLocks, parameters);
   await send(sql.jobChangeRows, parameters);

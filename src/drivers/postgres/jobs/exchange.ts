@@ -20,6 +20,8 @@ import { settleParameters } from './settlement.ts';
 /** Looking at a lane takes the server about 10 µs, whether it gives jobs or not. */
 const claimLanesMax = 64;
 
+const nobody: readonly string[] = [];
+
 /** Jobs sorted by lane, with what exchange_jobs needs to cut them up. */
 interface LaneBatch {
   readonly jobs: readonly NewJob[];
@@ -37,6 +39,7 @@ interface Meta {
   readonly limited?: number | null;
   readonly due?: number | null;
   readonly paused: boolean;
+  readonly woken?: readonly number[] | null;
   /** Jobs were enqueued whose parents nobody has counted yet. */
   readonly uncounted?: boolean;
 }
@@ -59,6 +62,9 @@ export function createExchange(database: Database, lanes: Lanes) {
   /** Heads known before the first try of an enqueue whose answer was lost. */
   const knownHeads = new Map<string, readonly number[]>();
 
+  /** Epoch and queue of workers that are known to work on it. */
+  const joined = new Set<string>();
+
   return async function exchange(request: Exchange): Promise<ExchangeResult> {
     const { claim, enqueue, again, enqueueId, epoch, settle } = request;
     const batch = byLane(enqueue, lanes.known(enqueue) ?? (await lanes.of(enqueue)));
@@ -67,6 +73,10 @@ export function createExchange(database: Database, lanes: Lanes) {
     const heads = again
       ? (knownHeads.get(enqueueId) ?? batch.lanes.map(() => 0))
       : batch.lanes.map(({ head }) => head);
+    if (claim && !joined.has(`${epoch} ${request.queue}`)) {
+      await database.rows(sql.joinQueue, [epoch, request.queue]);
+      joined.add(`${epoch} ${request.queue}`);
+    }
     const named = claim ? [...claim.lanes, ...batch.lanes.map(({ lane }) => lane)] : [];
     const wanted = urgentFirst(lanesOf(queueId, named, lanes), claim?.claimNo ?? 0);
     const enqueuedAt = Date.now();
@@ -98,6 +108,7 @@ export function createExchange(database: Database, lanes: Lanes) {
       nextDueMs: meta.uncounted ? 0 : (meta.due ?? null),
       limitedMs: meta.limited ?? null,
       paused: meta.paused,
+      woken: meta.woken ? await lanes.queueNames(meta.woken) : nobody,
     };
   };
 }

@@ -24,6 +24,7 @@ export class Lanes {
   readonly #byName = new Map<string, Lane>();
   readonly #byId = new Map<number, Lane>();
   readonly #queues = new Map<string, number>();
+  readonly #names = new Map<number, string>();
 
   constructor(database: Database) {
     this.#database = database;
@@ -93,6 +94,16 @@ export class Lanes {
     const [id] = row as [number];
     this.#queues.set(queue, id);
     return id;
+  }
+
+  /** Names of queues by number; each is asked for once. */
+  async queueNames(ids: readonly number[]): Promise<string[]> {
+    const unknown = ids.filter((id) => !this.#names.has(id));
+    if (unknown.length > 0) {
+      const rows = await this.#database.rows<[number, string]>(sql.queueNames, [unknown]);
+      for (const [id, name] of rows) this.#names.set(id, name);
+    }
+    return ids.map((id) => this.#names.get(id) ?? '');
   }
 
   #remember(lane: Lane, byName = true): void {

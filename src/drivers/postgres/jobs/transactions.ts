@@ -58,22 +58,25 @@ class OpenTransaction implements JobTransaction {
     await this.#send(sql.enterTenant, [tenantId]);
   }
 
-  async commit(settlement: JobSettlement): Promise<void> {
+  async commit(settlement: JobSettlement): Promise<{ woken: readonly string[] }> {
     if (!this.#open) throw closed();
     this.#open = false;
     let number = '';
+    let woken: readonly number[] = [];
     try {
       const { done, failed, released } = settlement;
       const job = done[0] ?? failed[0] ?? released[0];
       if (job) await this.#lanes.load([job.lane]);
       const queueId = (job && this.#lanes.get(job.lane)?.queueId) ?? 0;
       await this.#send(sql.leaveTenantToSettle);
-      const [row] = await this.#send<{ settle_jobs: string }>(sql.settleJobs, [
+      type Row = { number: string; woken: number[] | null };
+      const [row] = await this.#send<Row>(sql.settleJobs, [
         this.#epoch,
         queueId,
         ...settleParameters(settlement),
       ]);
-      number = row?.settle_jobs ?? '';
+      number = row?.number ?? '';
+      woken = row?.woken ?? [];
     } catch (error) {
       await this.rollback();
       throw error;
@@ -90,6 +93,7 @@ class OpenTransaction implements JobTransaction {
       if (!isMillraceError(known) || known.code !== 'STORE_UNAVAILABLE') throw known;
       if (!(await this.#wasCommitted(number))) throw known;
     }
+    return { woken: woken.length > 0 ? await this.#lanes.queueNames(woken) : [] };
   }
 
   /** The connection was lost during the commit: ask until the server says what became of it. */

@@ -285,35 +285,19 @@ begin
 end $$;
 
 -- Tells children that parents came to an end. p_succeeded false: the child's own policy decides.
--- The caller holds 7310 of the parents' lanes, shared at least. Answers with queues to wake.
+-- The caller holds 7310 of the parents' lanes, shared at least. Answers with queues in which a child
+-- may run now.
 create function millrace.finish_parents(
   p_lanes int[], p_first bigint[], p_last bigint[], p_succeeded boolean
-) returns void language plpgsql as $$
+) returns int[] language plpgsql as $$
 declare
   v_lanes int[];
   v_offsets bigint[];
+  v_woken int[];
 begin
   -- Nobody depends on anything in most databases; the probe is one page.
   if not exists (select 1 from millrace.job_dependency) then
-    return;
-  end if;
-  if p_succeeded then
-    with met as (
-      update millrace.job_dependency d set finished = true
-      from unnest(p_lanes, p_first, p_last) as r(lane_id, first_offset, last_offset)
-      where d.parent_lane = r.lane_id and d.parent_offset between r.first_offset and r.last_offset
-        and not d.finished
-      returning d.child_lane, d.child_offset
-    ), counted as (
-      select m.child_lane, m.child_offset, count(*)::int as n from met m group by 1, 2
-    )
-    update millrace.job_state s set parents_left = s.parents_left - c.n,
-      status = case when s.parents_left > c.n then 'blocked'
-        when s.run_at > clock_timestamp() then 'delayed' else 'waiting' end
-    from counted c
-    where s.lane_id = c.child_lane and s."offset" = c.child_offset and s.status = 'blocked'
-      and s.parents_left > 0;
-    return;
+    return null;
   end if;
   with met as (
     update millrace.job_dependency d set finished = true
@@ -321,15 +305,24 @@ begin
       millrace.job_state s
     where d.parent_lane = r.lane_id and d.parent_offset between r.first_offset and r.last_offset
       and not d.finished and s.lane_id = d.child_lane and s."offset" = d.child_offset
-      and s.status = 'blocked' and s.parents_left > 0 and s.on_parent_failure = 'run'
+      and (p_succeeded or s.status = 'blocked' and s.parents_left > 0
+        and s.on_parent_failure = 'run')
     returning d.child_lane, d.child_offset
   ), counted as (
     select m.child_lane, m.child_offset, count(*)::int as n from met m group by 1, 2
+  ), freed as (
+    update millrace.job_state s set parents_left = s.parents_left - c.n,
+      status = case when s.parents_left > c.n then 'blocked'
+        when s.run_at > clock_timestamp() then 'delayed' else 'waiting' end
+    from counted c
+    where s.lane_id = c.child_lane and s."offset" = c.child_offset and s.status = 'blocked'
+      and s.parents_left > 0
+    returning s.queue_id, s.status
   )
-  update millrace.job_state s set parents_left = s.parents_left - c.n,
-    status = case when s.parents_left > c.n then 'blocked'
-      when s.run_at > clock_timestamp() then 'delayed' else 'waiting' end
-  from counted c where s.lane_id = c.child_lane and s."offset" = c.child_offset;
+  select array_agg(distinct f.queue_id) into v_woken from freed f where f.status <> 'blocked';
+  if p_succeeded then
+    return v_woken;
+  end if;
   with gone as (
     update millrace.job_state s set status = 'cancelled', finished_at = clock_timestamp(),
       error = json_build_object('code', 'JOB_CANCELLED', 'fingerprint', 'parent failed',
@@ -344,8 +337,9 @@ begin
   )
   select array_agg(g.lane_id), array_agg(g."offset") into v_lanes, v_offsets from gone g;
   if v_lanes is not null then
-    perform millrace.finish_parents(v_lanes, v_offsets, v_offsets, false);
+    v_woken := v_woken || millrace.finish_parents(v_lanes, v_offsets, v_offsets, false);
   end if;
+  return v_woken;
 end $$;
 
 -- Whether a job has come to its end, and how: true completed, false failed, null not yet.
@@ -436,7 +430,7 @@ end $$;
 -- while it ran: its children are not told, and its worker lets go of it.
 create function millrace.finish_acknowledged(
   p_epoch bigint, p_lanes int[], p_first bigint[], p_last bigint[]
-) returns void language plpgsql as $$
+) returns int[] language plpgsql as $$
 declare
   v_lanes int[];
   v_first bigint[];
@@ -447,8 +441,7 @@ begin
     join millrace.job_state s on s.lane_id = a.lane_id
       and s."offset" between a.first_offset and a.last_offset
   ) then
-    perform millrace.finish_parents(p_lanes, p_first, p_last, true);
-    return;
+    return millrace.finish_parents(p_lanes, p_first, p_last, true);
   end if;
   update millrace.job_state s set epoch = null
   from unnest(p_lanes, p_first, p_last) as a(lane_id, first_offset, last_offset)
@@ -464,9 +457,10 @@ begin
     )) as span
     from unnest(p_lanes, p_first, p_last) as a(lane_id, first_offset, last_offset)
   ) r;
-  if v_lanes is not null then
-    perform millrace.finish_parents(v_lanes, v_first, v_last, true);
+  if v_lanes is null then
+    return null;
   end if;
+  return millrace.finish_parents(v_lanes, v_first, v_last, true);
 end $$;
 
 -- Keeps results, but not of a job that was cancelled meanwhile.
@@ -483,13 +477,14 @@ $$;
 -- Settles what an epoch holds: ranges of plain jobs that completed, results, and rows (json) of jobs
 -- that failed, were released, or have a state row: [{l, o, n: claim, s: status, d: delay ms, e: error,
 -- f: fingerprint, c: counts}]. p_strict: raises when one of them was cancelled meanwhile.
--- Side effects follow what really changed, so a second call is harmless. Returns the transaction's
--- number, to ask about when the answer to its commit is lost.
+-- Side effects follow what really changed, so a second call is harmless. Answers with queues
+-- to wake and, if strict, the transaction's number, to ask about when the answer to its commit is
+-- lost.
 create function millrace.settle_jobs(
   p_epoch bigint, p_queue int, p_ack_lanes int[], p_ack_first bigint[], p_ack_last bigint[],
   p_result_lanes int[], p_result_offsets bigint[], p_results json[], p_rows json, p_again boolean,
-  p_strict boolean
-) returns text language plpgsql as $$
+  p_strict boolean, out number text, out woken int[]
+) language plpgsql as $$
 declare
   v_now timestamptz := clock_timestamp();
   v_acks boolean := coalesce(array_length(p_ack_lanes, 1), 0) > 0;
@@ -499,6 +494,9 @@ declare
   v_keys text[];
   v_statuses text[];
 begin
+  if p_strict then
+    number := pg_current_xact_id();
+  end if;
   perform pg_advisory_xact_lock_shared(7313, (p_epoch % 2147483647)::int);
   if not exists (select 1 from millrace.job_worker w where w.epoch = p_epoch) then
     raise exception 'epoch % was declared dead', p_epoch using errcode = 'MR002';
@@ -507,7 +505,7 @@ begin
     select 1 from millrace.job_ack a where a.lane_id = p_ack_lanes[1]
       and a.first_offset = p_ack_first[1] and a.epoch = p_epoch
   ) then
-    return null; -- the first try was committed
+    return; -- the first try was committed
   end if;
   if p_rows is null then
     for i in 1 .. coalesce(array_length(p_ack_lanes, 1), 0) loop -- ascending as they come
@@ -558,13 +556,13 @@ begin
       perform millrace.return_permits(p_ack_lanes, null, (
         select array_agg(x.l - x.f + 1) from unnest(p_ack_first, p_ack_last) as x(f, l)));
     end if;
-    perform millrace.finish_acknowledged(p_epoch, p_ack_lanes, p_ack_first, p_ack_last);
+    woken := millrace.finish_acknowledged(p_epoch, p_ack_lanes, p_ack_first, p_ack_last);
   end if;
   if p_rows is null then
     if p_result_lanes is not null then
       perform millrace.store_results(p_result_lanes, p_result_offsets, p_results);
     end if;
-    return pg_current_xact_id();
+    return;
   end if;
   with changed as (
     insert into millrace.job_state as s (lane_id, "offset", queue_id, tenant_id, priority, job_key,
@@ -608,14 +606,16 @@ begin
     perform millrace.store_results(p_result_lanes, p_result_offsets, p_results);
   end if;
   if v_lanes is null then
-    return pg_current_xact_id();
+    return;
   end if;
-  perform millrace.finish_parents(array_agg(x.l), array_agg(x.o), array_agg(x.o), true)
-    from unnest(v_lanes, v_offsets, v_statuses) as x(l, o, s) where x.s = 'completed';
-  perform millrace.finish_parents(array_agg(x.l), array_agg(x.o), array_agg(x.o), false)
-    from unnest(v_lanes, v_offsets, v_statuses) as x(l, o, s) where x.s in ('dead', 'cancelled');
+  woken := woken || (
+    select millrace.finish_parents(array_agg(x.l), array_agg(x.o), array_agg(x.o), true)
+    from unnest(v_lanes, v_offsets, v_statuses) as x(l, o, s) where x.s = 'completed'
+  ) || (
+    select millrace.finish_parents(array_agg(x.l), array_agg(x.o), array_agg(x.o), false)
+    from unnest(v_lanes, v_offsets, v_statuses) as x(l, o, s) where x.s in ('dead', 'cancelled')
+  );
   perform millrace.return_permits(v_lanes, v_keys, array_fill(1::bigint, array[cardinality(v_lanes)]));
-  return pg_current_xact_id();
 end $$;
 
 -- Gives state rows that wait to an epoch: p_max of at most that priority number. Of suspects (they saw
@@ -858,6 +858,7 @@ declare
   v_claim record;
   v_done boolean; -- this very call was committed before
   v_own bigint;
+  v_woken int[];
   v_from_offset bigint;
   v_to_offset bigint;
 begin
@@ -876,8 +877,9 @@ begin
       using errcode = 'MR007';
   end if;
   if not v_done and (p_ack_lanes is not null or p_rows is not null) then
-    perform millrace.settle_jobs(p_epoch, p_queue, p_ack_lanes, p_ack_first, p_ack_last,
-      p_result_lanes, p_result_offsets, p_results, p_rows, p_again, false);
+    select t.woken into v_woken from millrace.settle_jobs(p_epoch, p_queue, p_ack_lanes,
+      p_ack_first, p_ack_last, p_result_lanes, p_result_offsets, p_results, p_rows, p_again,
+      false) t;
   elsif p_claim_no is not null then
     perform pg_advisory_xact_lock_shared(7313, (p_epoch % 2147483647)::int);
     if not exists (select 1 from millrace.job_worker w where w.epoch = p_epoch) then
@@ -929,7 +931,7 @@ begin
   end loop;
   if p_claim_no is null or q.paused_at is not null then
     return query select null::int, null::bigint, null::text, null::int, json_build_object(
-      'first', v_first, 'lanes', null, 'left', p_claim_lanes,
+      'first', v_first, 'lanes', null, 'left', p_claim_lanes, 'woken', v_woken,
       'paused', q.paused_at is not null), null::json, null::double precision, null::int, null::int,
       null::text, null::int;
     return;
@@ -945,7 +947,7 @@ begin
       p_suspects);
   end if;
   return query select null::int, null::bigint, null::text, null::int, json_build_object(
-    'first', v_first, 'lanes', v_claim.lanes, 'froms', v_claim.froms, 'tos', v_claim.tos,
+    'first', v_first, 'woken', v_woken, 'lanes', v_claim.lanes, 'froms', v_claim.froms, 'tos', v_claim.tos,
     'left', v_claim.lanes_left, 'limited', v_claim.limited_ms, 'due', v_claim.due_ms,
     'uncounted', exists (select 1 from millrace.job_state s
       where s.status = 'blocked' and s.parents_left < 0), 'paused', false), null::json,

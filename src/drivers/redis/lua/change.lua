@@ -10,7 +10,7 @@ end
 
 -- A plain job that gets a row, not placed yet; its place in the lane stays as it is.
 local function row_beside(lane, offset, chunk)
-  local of = m.lane_of(lane)
+  local of = m.name_of(lane)
   local place = { p = of[1], t = of[2], k = of[3] }
   return m.new_row(lane, offset, place, m.record_of(chunk, offset), chunk.ms)
 end
@@ -63,7 +63,7 @@ local function count_parents(row)
     local parent = string.match(field, '^w:(.*)$')
     if parent then
       local lane, offset = m.parse_id(parent)
-      if not m.lane_of(tonumber(lane)) then
+      if not m.name_of(tonumber(lane)) then
         count = count + 1
         call('ZADD', base .. ':links', now, row.id)
         -- One that has failed cancelled it before; told to run again, it shall.

@@ -13,18 +13,25 @@ while position < #ARGV do
 end
 if not limits then return 'ok' end
 call('HDEL', base .. ':q', 'tokens', 'countedAt')
-call('DEL', base .. ':kr')
+call('DEL', base .. ':ks')
 if not call('HGET', base .. ':q', 'keyConcurrency') then return 'ok' end
+
+local running = {}
+local function add(tenant, key, jobs)
+  local scope = tenant .. '\31' .. key
+  running[scope] = (running[scope] or 0) + jobs
+end
 for lane, pieces in pairs(m.pieces_held()) do
-  local of = m.lane_of(lane)
-  for _, piece in ipairs(pieces) do
-    call('HINCRBY', base .. ':kr', of[2] .. '\31' .. of[3], piece.to - piece.from + 1)
-  end
+  local of = m.name_of(lane)
+  for _, piece in ipairs(pieces) do add(of[2], of[3], piece.to - piece.from + 1) end
 end
 for _, epoch in ipairs(call('HKEYS', base .. ':alive')) do
   for _, id in ipairs(call('HKEYS', base .. ':e:' .. epoch)) do
     local tenant, key = unpack(call('HMGET', base .. ':j:' .. id, 't', 'k'))
-    if tenant then call('HINCRBY', base .. ':kr', tenant .. '\31' .. key, 1) end
+    if tenant then add(tenant, key, 1) end
   end
+end
+for scope, jobs in pairs(running) do
+  call('HSET', base .. ':ks', scope, string.format('%d - %d', jobs, now))
 end
 return 'ok'

@@ -75,9 +75,10 @@ local function wait_for_parents(row, job)
 end
 
 local function store(job)
-  local head = m.read_at(job.lane)
-  local offset = head + 1
-  m.write_at(job.lane, offset, offset + 1, offset + 1)
+  local at = m.lane(job.lane)
+  local offset = at.head + 1
+  at.head, at.next, at.first = offset, offset + 1, offset + 1
+  m.change_lane(at)
   local row = m.new_row(job.lane, offset, job, job.record, now)
   row.r = m.after(job.delay)
   if job.field then
@@ -117,7 +118,7 @@ local jobs, seen = {}, {}
 for i = 1, number() do
   local job = read_job()
   jobs[i] = job
-  if not m.lane_of(job.lane) then return { 'lanes' } end
+  if not m.name_of(job.lane) then return { 'lanes' } end
   if job.mode == 'reject' then
     local found = holder_of(job.field, job.mode)
     if found or seen[job.field] then return { 'duplicate', found and found.id or '', job.u } end

@@ -16,8 +16,8 @@ local claim_no, claim_max, suspects = arg(), number(), arg() == '1'
 local batches, claim_lanes, named = {}, {}, {}
 
 local function name_lane(lane)
-  if m.lane_cache[lane] == nil then
-    m.lane_cache[lane] = false
+  if m.names[lane] == nil then
+    m.names[lane] = false
     named[#named + 1] = lane
   end
 end
@@ -35,22 +35,19 @@ local function read_batches()
 end
 
 local function enqueue_batch(batch)
-  local head, next_one, first = m.read_at(batch.lane)
-  batch.first = head + 1
-  if next_one > head then call('ZADD', base .. ':ready', m.lane_of(batch.lane)[1], batch.lane) end
-  local fields, fresh = {}, {}
+  local lane = m.lane(batch.lane)
+  batch.first = lane.head + 1
+  lane.fresh = {}
+  local fields = {}
   for i = 1, batch.chunks do
     local size = tonumber(ARGV[batch.at + 2 * i - 1])
-    fields[2 * i - 1] = head + 1
+    fields[2 * i - 1] = lane.head + 1
     fields[2 * i] = string.format('%d %d\n', size, now) .. ARGV[batch.at + 2 * i]
-    fresh[head + 1] = size
-    head = head + size
+    lane.fresh[lane.head + 1] = size
+    lane.head = lane.head + size
   end
-  for i = 1, #fields, 4000 do
-    call('HSET', base .. ':b:' .. batch.lane, unpack(fields, i, math.min(i + 3999, #fields)))
-  end
-  batch.at_now = { id = batch.lane, head = head, next = next_one, first = first, fresh = fresh }
-  m.write_at(batch.lane, head, next_one, first)
+  m.in_parts('HSET', base .. ':b:' .. batch.lane, fields)
+  m.change_lane(lane)
 end
 
 local function enqueue_batches(jobs)
@@ -64,37 +61,27 @@ local function enqueue_batches(jobs)
   return firsts
 end
 
--- Groups of lanes with jobs, by priority: those named and those of this enqueue.
+-- Lanes with jobs: those named and those of this enqueue.
+local function open_lanes()
+  local lanes, seen = {}, {}
+  for _, batch in ipairs(batches) do claim_lanes[#claim_lanes + 1] = batch.lane end
+  for _, number_of_lane in ipairs(claim_lanes) do
+    local name = not seen[number_of_lane] and m.name_of(number_of_lane)
+    local lane = name and name[4] and m.lane(number_of_lane)
+    if lane and lane.next <= lane.head then lanes[#lanes + 1] = lane end
+    seen[number_of_lane] = true
+  end
+  return lanes
+end
+
+-- The same in groups of one priority, the most urgent first.
 local function claim_groups()
-  local lanes, texts, seen = {}, {}, {}
-  for _, batch in ipairs(batches) do
-    if batch.at_now then
-      seen[batch.lane] = true
-      lanes[#lanes + 1] = batch.at_now
-    end
-  end
-  local asked = {}
-  for _, batch in ipairs(batches) do
-    if not batch.at_now then claim_lanes[#claim_lanes + 1] = batch.lane end -- by an earlier try
-  end
-  for _, lane in ipairs(claim_lanes) do
-    if not seen[lane] and m.lane_of(lane) and m.lane_of(lane)[4] then
-      seen[lane] = true
-      asked[#asked + 1] = lane
-    end
-  end
-  if #asked > 0 then texts = call('HMGET', base .. ':at', unpack(asked)) end
-  for i, lane in ipairs(asked) do
-    local head, next_one, first = string.match(texts[i] or '', '^(%d+) (%d+) (%d+)$')
-    if head and tonumber(next_one) <= tonumber(head) then
-      lanes[#lanes + 1] =
-        { id = lane, head = tonumber(head), next = tonumber(next_one), first = tonumber(first) }
-    end
-  end
-  local groups, by_priority = {}, {}
-  for _, lane in ipairs(lanes) do
-    local of = m.lane_of(lane.id)
+  local lanes = open_lanes()
+  local groups, by_priority, scopes = {}, {}, {}
+  for i, lane in ipairs(lanes) do
+    local of = m.name_of(lane.id)
     lane.p, lane.scope = of[1], q.keyed and m.scope_of(of[2], of[3])
+    scopes[i] = lane.scope
     local group = by_priority[lane.p]
     if not group then
       group = {}
@@ -103,6 +90,7 @@ local function claim_groups()
     end
     group[#group + 1] = lane
   end
+  if q.keyed then m.load_keys(scopes) end
   table.sort(groups, function(a, b) return a[1].p < b[1].p end)
   return groups
 end
@@ -144,6 +132,7 @@ for i = 1, number() do
   claim_lanes[i] = number()
   name_lane(claim_lanes[i])
 end
+m.load_names(named)
 m.load_lanes(named)
 local settles = arg() == '1'
 local claims_now = claim_no ~= ''
@@ -157,7 +146,7 @@ end
 local answer = jobs > 0 and m.answer_to(enqueue_id)
 if jobs > 0 and not answer then
   for _, batch in ipairs(batches) do
-    if not m.lane_of(batch.lane) then return { 'lanes' } end
+    if not m.name_of(batch.lane) then return { 'lanes' } end
   end
   if m.is_full(jobs) then return { 'full', q.lengthMax } end
 end

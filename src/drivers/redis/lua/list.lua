@@ -138,11 +138,11 @@ end
 
 -- Answers with the offset where the limit was reached, or nil at the end of the lane.
 local function list_lane(lane, below)
-  local of = m.lane_of(lane)
+  local of = m.name_of(lane)
   if not of or want.tenant ~= '' and of[2] ~= want.tenant then return nil end
-  local head, next_one = m.read_at(lane)
-  local walk = { lane = lane, next = next_one, taken_out = m.exists(':t') }
-  below = math.min(below, head + 1)
+  local at = m.lane(lane)
+  local walk = { lane = lane, next = at.next, taken_out = m.exists(':t') }
+  below = math.min(below, at.head + 1)
   local rows = row_reader(lane, below)
   local function rows_down_to(offset)
     while rows.peek() do

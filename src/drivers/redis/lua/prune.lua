@@ -58,8 +58,8 @@ local function open_chunks()
     for _, piece in ipairs(pieces) do add(lane, piece.first) end
   end
   for _, lane in ipairs(call('ZRANGE', base .. ':ready', 0, 999)) do
-    local _, next_one, first = m.read_at(lane)
-    if first < next_one then add(tonumber(lane), first) end
+    local at = m.lane(tonumber(lane))
+    if at.first < at.next then add(at.id, at.first) end
   end
   return chunks
 end

@@ -22,6 +22,15 @@ for i = 1, #epochs, 2 do
 end
 call('ZREMRANGEBYSCORE', base .. ':fired', '-inf', now - 30 * day_ms)
 
+-- Some keys at random: of those whose tokens have come back nothing need be known.
+local keys = call('HRANDFIELD', base .. ':ks', 200, 'WITHVALUES')
+for i = 1, #keys, 2 do
+  local running, at = string.match(keys[i + 1], '^(%d+) %S+ (%d+)$')
+  if running == '0' and now - tonumber(at) >= (q.keyRateMs or 0) then
+    call('HDEL', base .. ':ks', keys[i])
+  end
+end
+
 local children = {}
 local forgotten = call('ZRANGEBYSCORE', base .. ':links', '-inf', now - age_ms, 'LIMIT', 0, 100)
 for _, id in ipairs(forgotten) do

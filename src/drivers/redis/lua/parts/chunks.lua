@@ -4,18 +4,6 @@
 -- `:s:<lane>` as from, to, began, ended; ended is 0 for jobs that have a row of their own now.
 m.pieces, m.pieces_changed, m.ended = {}, {}, {}
 
--- Last offset, first unclaimed one, first offset of its chunk.
-function m.read_at(lane)
-  local text = call('HGET', base .. ':at', lane)
-  if not text then return 0, 1, 1 end
-  local head, next_one, first = string.match(text, '^(%d+) (%d+) (%d+)$')
-  return tonumber(head), tonumber(next_one), tonumber(first)
-end
-
-function m.write_at(lane, head, next_one, first)
-  call('HSET', base .. ':at', lane, string.format('%d %d %d', head, next_one, first))
-end
-
 -- The text of a chunk, how many jobs, since when, and where the records begin; nil: gone.
 function m.read_chunk(lane, first)
   local text = call('HGET', base .. ':b:' .. lane, first)
@@ -73,13 +61,9 @@ function m.save_pieces()
       fields[#fields + 1] = first
       fields[#fields + 1] = cmsgpack.pack(m.pieces[lane][first])
     end
-    for i = 1, #fields, 4000 do
-      call('HSET', base .. ':s:' .. lane, unpack(fields, i, math.min(i + 3999, #fields)))
-    end
+    m.in_parts('HSET', base .. ':s:' .. lane, fields)
   end
-  for i = 1, #m.ended, 4000 do
-    call('RPUSH', base .. ':done', unpack(m.ended, i, math.min(i + 3999, #m.ended)))
-  end
+  m.in_parts('RPUSH', base .. ':done', m.ended)
 end
 
 function m.forget_results(lane, from, to)

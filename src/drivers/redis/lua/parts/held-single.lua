@@ -3,7 +3,7 @@
 -- A plain job gets a row, and its place in the chunk is over. Answers with the row, not placed yet.
 function m.row_of_plain(lane, offset, first, began)
   local text, count, ms, start = m.read_chunk(lane, first)
-  local of = m.lane_of(lane)
+  local of = m.name_of(lane)
   local row = m.new_row(lane, offset, { p = of[1], t = of[2], k = of[3] },
     m.slice(text, start, offset - first, 1), ms)
   if began then call('HSET', m.row_key(row.id), 's', began) end

@@ -43,7 +43,7 @@ end
 function m.let_go(lane, jobs)
   m.bump('running', -jobs)
   if not q.keyConcurrency then return end
-  local of = m.lane_of(lane)
+  local of = m.name_of(lane)
   if of then m.key_return(m.scope_of(of[2], of[3]), jobs) end
 end
 

@@ -1,6 +1,6 @@
 -- Limits of a queue and of its keys. What runs is counted always for the queue, for keys while they
 -- have a limit. A rate is a bucket of `rate` tokens that fills up within `rateMs`.
-m.key_rooms = {}
+m.key_states = {}
 
 function m.scope_of(tenant, key) return tenant .. '\31' .. key end
 
@@ -24,46 +24,62 @@ function m.room_of(concurrency, running, rate, per_ms, tokens)
   return room, wait
 end
 
-function m.key_room(scope)
-  local found = m.key_rooms[scope]
-  if found then return found end
-  found = { taken = 0, tokens = 0 }
-  local running = q.keyConcurrency and tonumber(call('HGET', base .. ':kr', scope) or 0)
+-- A key as it stands: text is `<running> <millionths of tokens> <ms when these were counted>`.
+function m.load_key(scope, text)
+  local running, tokens, at = string.match(text or '', '^(%d+) (%S+) (%d+)$')
+  local state = { running = tonumber(running or 0) }
   if q.keyRate then
-    local tokens, at = string.match(call('GET', base .. ':kt:' .. scope) or '', '^(%S+) (%d+)$')
-    found.tokens = m.refill(q.keyRate, q.keyRateMs, tonumber(tokens or nil), tonumber(at or nil))
+    tokens = tonumber(tokens)
+    state.tokens = m.refill(q.keyRate, q.keyRateMs, tokens and tokens / 1e6, tonumber(at))
   end
-  found.room, found.wait =
-    m.room_of(q.keyConcurrency, running, q.keyRate, q.keyRateMs, found.tokens)
-  m.key_rooms[scope] = found
-  return found
+  m.key_states[scope] = state
+  return state
 end
 
-function m.key_take(found, jobs)
-  found.room = found.room - jobs
-  found.taken = found.taken + jobs
-  if found.room <= 0 and not found.wait then
-    local rest = found.tokens - found.taken
-    found.wait = q.keyRate and rest < 1 and math.ceil((1 - rest) * q.keyRateMs / q.keyRate) or 0
+function m.key_state(scope)
+  return m.key_states[scope] or m.load_key(scope, call('HGET', base .. ':ks', scope))
+end
+
+-- Reads many at once: a command for each would be half of what a limit costs.
+function m.load_keys(scopes)
+  if #scopes == 0 then return end
+  for i, text in ipairs(call('HMGET', base .. ':ks', unpack(scopes))) do
+    if not m.key_states[scopes[i]] then m.load_key(scopes[i], text) end
   end
 end
 
-function m.save_keys()
-  for scope, found in pairs(m.key_rooms) do
-    if found.taken > 0 then
-      if q.keyConcurrency then call('HINCRBY', base .. ':kr', scope, found.taken) end
-      if q.keyRate then
-        local tokens = found.tokens - found.taken
-        local full_ms = math.ceil((q.keyRate - tokens) * q.keyRateMs / q.keyRate)
-        call('SET', base .. ':kt:' .. scope, string.format('%.6f %d', tokens, now),
-          'PX', math.max(1, full_ms))
-      end
-    end
-  end
+function m.key_room(scope)
+  local state = m.key_state(scope)
+  return m.room_of(q.keyConcurrency, state.running, q.keyRate, q.keyRateMs, state.tokens)
+end
+
+-- So many more of a key run (less, if negative), and as many tokens are gone.
+function m.key_take(scope, jobs, tokens)
+  local state = m.key_state(scope)
+  if q.keyConcurrency then state.running = math.max(0, state.running + jobs) end
+  if q.keyRate then state.tokens = state.tokens - tokens end
+  state.changed = true
+  m.keys_changed = true
 end
 
 -- Jobs of a key run no more.
 function m.key_return(scope, jobs)
-  if not q.keyConcurrency then return end
-  if call('HINCRBY', base .. ':kr', scope, -jobs) <= 0 then call('HDEL', base .. ':kr', scope) end
+  if q.keyConcurrency then m.key_take(scope, -jobs, 0) end
+end
+
+-- A key of which nothing runs and all tokens are there needs no record.
+function m.save_keys()
+  local set, gone = {}, {}
+  for scope, state in pairs(m.key_states) do
+    local full = not q.keyRate or state.tokens >= q.keyRate
+    if state.changed and state.running == 0 and full then
+      gone[#gone + 1] = scope
+    elseif state.changed then
+      local tokens = state.tokens and string.format('%d', state.tokens * 1e6) or '-'
+      set[#set + 1] = scope
+      set[#set + 1] = string.format('%d %s %d', state.running, tokens, now)
+    end
+  end
+  m.in_parts('HSET', base .. ':ks', set)
+  m.in_parts('HDEL', base .. ':ks', gone)
 end

@@ -16,14 +16,14 @@ end
 -- The state of a plain job: nil never there, 'waiting', 'running', 'completed', 'moved' (has or had
 -- a row), 'gone' (completed long ago); then its chunk, and its piece if it has ended.
 function m.plain_state(lane, offset)
-  local head, next_one = m.read_at(lane)
-  if offset > head then return nil end
+  local at = m.lane(lane)
+  if offset > at.head then return nil end
   local taken = call('ZSCORE', base .. ':t', m.pad(lane, offset))
   if taken then return 'moved' end
   local first, text, count, ms, start = m.find_chunk(lane, offset)
   if not first then return 'gone' end
   local chunk = { first = first, text = text, count = count, ms = ms, start = start }
-  if offset >= next_one then return 'waiting', chunk end
+  if offset >= at.next then return 'waiting', chunk end
   local pieces = m.read_pieces(lane, first)
   for i = 1, #pieces, 4 do
     if offset >= pieces[i] and offset <= pieces[i + 1] then

@@ -13,7 +13,7 @@
 --   :due     rows by the time they become due       :i:<status>, :rows   all rows, to be listed
 --   :u :ut   unique keys, and when throttling ends  :kids :links :out   who waits for whom
 --   :t       plain jobs taken out of their lane before anybody claimed them
---   :kr :kt:<scope>  what runs of a key, and its tokens
+--   :ks      keys with a limit -> what runs of them, and their tokens
 --   :a0 :a1  answers to enqueues                    :fired   schedules' ticks   :keep  kept results
 local call = redis.call
 local base = KEYS[1]
@@ -42,7 +42,8 @@ local settings = {
   'concurrency', 'rate', 'rateMs', 'keyConcurrency', 'keyRate', 'keyRateMs', 'lengthMax',
   'tokens', 'countedAt', 'answersAt', 'paused',
 }
-m.counted, m.calm, m.chunks_changed = false, false, false
+m.counted, m.calm = false, false
+m.lanes_changed, m.chunks_changed, m.keys_changed = false, false, false
 do
   local values = call('HMGET', base .. ':q', 'waiting', 'running', 'rows', 'cancelled', 'kept',
     unpack(settings))
@@ -59,10 +60,18 @@ function m.bump(counter, by)
 end
 
 function m.save()
+  if m.lanes_changed then m.save_lanes() end
   if m.chunks_changed then m.save_pieces() end
+  if m.keys_changed then m.save_keys() end
   if not m.counted then return end
-  call('HSET', base .. ':q', 'waiting', q.waiting, 'running', q.running, 'rows', q.rows,
-    'cancelled', q.cancelled, 'kept', q.kept)
+  local fields = { 'waiting', q.waiting, 'running', q.running, 'rows', q.rows, 'cancelled',
+    q.cancelled, 'kept', q.kept }
+  if q.countedAt == now then
+    for _, field in ipairs({ 'tokens', q.tokens, 'countedAt', now }) do
+      fields[#fields + 1] = field
+    end
+  end
+  call('HSET', base .. ':q', unpack(fields))
 end
 
 -- When a delay from now is over, to the microsecond: not in the ms before.
@@ -89,23 +98,7 @@ function m.exists(...)
   return call('EXISTS', unpack(keys)) > 0
 end
 
-m.lane_cache = {}
-
--- Reads what many lanes are named by at once.
-function m.load_lanes(lanes)
-  if #lanes == 0 then return end
-  for i, text in ipairs(call('HMGET', base .. ':lanes', unpack(lanes))) do
-    m.lane_cache[tonumber(lanes[i])] = text and cmsgpack.unpack(text)
-  end
-end
-
--- What a lane is named by; false when this queue has no such lane.
-function m.lane_of(lane)
-  local found = m.lane_cache[lane]
-  if found == nil then
-    local text = call('HGET', base .. ':lanes', lane)
-    found = text and cmsgpack.unpack(text)
-    m.lane_cache[lane] = found
-  end
-  return found
+-- A command with any number of arguments: Lua can unpack some thousand at most.
+function m.in_parts(command, key, args)
+  for i = 1, #args, 4000 do call(command, key, unpack(args, i, math.min(i + 3999, #args))) end
 end

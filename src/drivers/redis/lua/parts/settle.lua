@@ -19,6 +19,24 @@ function m.complete_piece(lane, first, count, from, to, began)
   m.end_piece(lane, first, count, from, to, began, now)
 end
 
+-- Reads at once all keys of which jobs will be let go.
+function m.load_held_keys(by_claim)
+  local lanes, scopes = {}, {}
+  for _, ranges in pairs(by_claim) do
+    for lane in pairs(ranges) do
+      if m.names[lane] == nil then lanes[#lanes + 1] = lane end
+    end
+  end
+  m.load_names(lanes)
+  for _, ranges in pairs(by_claim) do
+    for lane in pairs(ranges) do
+      local name = m.name_of(lane)
+      if name then scopes[#scopes + 1] = m.scope_of(name[2], name[3]) end
+    end
+  end
+  m.load_keys(scopes)
+end
+
 -- Arguments: ranges (claim, lane, first, last), results (id, json), jobs (lane, offset, claim,
 -- status, delay, '1' if it counts, error, fingerprint), each behind their number.
 function m.settle(own_claim_no)
@@ -41,6 +59,7 @@ function m.settle(own_claim_no)
     local id = arg()
     m.results[id] = arg()
   end
+  if q.keyConcurrency then m.load_held_keys(by_claim) end
   local singles = number()
   if with_result + singles > 0 then m.calm = false end
   for _, claim_no in ipairs(order) do

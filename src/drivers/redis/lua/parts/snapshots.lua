@@ -20,7 +20,7 @@ function m.row_snapshot(row)
 end
 
 function m.plain_snapshot(lane, offset, state, chunk, piece)
-  local of = m.lane_of(lane)
+  local of = m.name_of(lane)
   local id = lane .. '-' .. offset
   local holder = state == 'running' and m.holder_of_plain(lane, offset)
   local began = holder and holder.began or piece and piece.began or ''

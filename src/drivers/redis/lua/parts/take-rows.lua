@@ -53,11 +53,13 @@ function m.take_rows(bound, max, claim_no, suspects)
     if count >= max then break end
     if not (candidate.suspect and m.suspect_taken) then
       local row = m.load_row(m.unpad(string.sub(candidate.order, 15)))
-      local found = keyed and m.key_room(m.scope_of(row.t, row.k))
-      if found and found.room < 1 then
-        m.note_limit(found.wait)
+      local scope = keyed and m.scope_of(row.t, row.k)
+      local room, wait = 1, nil
+      if keyed then room, wait = m.key_room(scope) end
+      if room < 1 then
+        m.note_limit(wait)
       else
-        if found then m.key_take(found, 1) end
+        if keyed then m.key_take(scope, 1, 1) end
         m.take_row(row, claim_no)
         count = count + 1
         m.suspect_taken = m.suspect_taken or candidate.suspect

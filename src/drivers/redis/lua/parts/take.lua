@@ -41,7 +41,7 @@ function m.chunk_at(lane, first)
   return { first = first, text = text, count = count, ms = ms, start = start }
 end
 
--- Takes up to `want` jobs off a lane { id, head, next, first, fresh: first -> size }.
+-- Takes up to `want` jobs off a lane; its chunks that are new in this call are in `fresh`, by size.
 function m.take_plain(lane, want)
   local taken, passed, chunk = 0, 0, nil
   while taken < want and lane.next <= lane.head and passed < 1000 do
@@ -61,8 +61,7 @@ function m.take_plain(lane, want)
     end
     if lane.next > last then lane.first = last + 1 end
   end
-  m.write_at(lane.id, lane.head, lane.next, lane.first)
-  if lane.next > lane.head then call('ZREM', base .. ':ready', lane.id) end
+  m.change_lane(lane)
   m.bump('waiting', -taken)
   m.bump('running', taken)
   return taken
@@ -91,15 +90,14 @@ function m.take_lanes(lanes, max)
     for _, lane in ipairs(lanes) do
       if taken >= max then break end
       local want = math.min(share, max - taken, lane.head - lane.next + 1)
-      local found = nil
       if keyed and want > 0 then
-        found = m.key_room(lane.scope)
-        if found.room < want then m.note_limit(found.wait or 0) end
-        want = math.min(want, found.room)
+        local room, wait = m.key_room(lane.scope)
+        if room < want then m.note_limit(wait or 0) end
+        want = math.min(want, room)
       end
       if want > 0 then
         local got = m.take_plain(lane, want)
-        if found then m.key_take(found, got) end
+        if keyed then m.key_take(lane.scope, got, got) end
         taken = taken + got
         last = lane.id
         if got == want and lane.next <= lane.head then open = open + 1 end
@@ -138,13 +136,11 @@ function m.take(claim_no, max, suspects, groups)
   if m.has_rows and left > 0 then left = left - m.take_rows('+inf', left, claim_no, suspects) end
   if m.has_rows and left == 0 and not m.limited and m.exists(':w', ':x') then due = 0 end
   if before > left and tokens then
-    local rest = string.format('%.6f', tokens - (before - left))
-    call('HSET', base .. ':q', 'tokens', rest, 'countedAt', now)
+    q.tokens, q.countedAt = tokens - (before - left), now
   end
   if #m.held_pieces > 1 then
     call('HSET', base .. ':h:' .. m.held_by, claim_no, cmsgpack.pack(m.held_pieces))
   end
-  if q.keyed then m.save_keys() end
   local lanes_left = {}
   for _, group in ipairs(groups) do
     for _, lane in ipairs(group) do
