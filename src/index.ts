@@ -57,6 +57,80 @@ export type {
   Subscription,
 } from './events/stream/subscription.ts';
 export type { StreamStatus } from './events/streams.ts';
+export {
+  type CronSchedule,
+  CronScheduler,
+  type CronSchedulerOptions,
+  type ScheduledJob,
+} from './faces/cron-scheduler.ts';
+export {
+  ErrorRecovery,
+  type ErrorRecoveryOptions,
+  type RecoveryDecision,
+  type RecoveryNotice,
+  type RecoveryStrategy,
+} from './faces/error-recovery.ts';
+export { JobError, QueueError, WorkerError } from './faces/errors.ts';
+export { Job, type JobRequest, type StatusNote, type StoredJob } from './faces/job.ts';
+export { JobProcessor, type Processor } from './faces/job-processor.ts';
+export { JobQueue, type JobQueueOptions, type QueueOptions } from './faces/job-queue.ts';
+export {
+  type OneTimeSchedule,
+  OneTimeScheduler,
+  type OneTimeSchedulerOptions,
+} from './faces/one-time-scheduler.ts';
+export type { QueueEvents } from './faces/queue-events.ts';
+export {
+  RetryManager,
+  type RetryManagerOptions,
+  type RetryOptions,
+} from './faces/retry-manager.ts';
+export {
+  KubernetesReplicas,
+  type KubernetesReplicasOptions,
+} from './faces/scaling/kubernetes-replicas.ts';
+export {
+  LoadBalancer,
+  type LoadBalancerEvents,
+  type LoadBalancerOptions,
+  type TakenWorker,
+  type WorkerState,
+} from './faces/scaling/load-balancer.ts';
+export type { ScalingOptions } from './faces/scaling/scaling-rule.ts';
+export { WorkerProcesses, type WorkerProcessesOptions } from './faces/scaling/worker-processes.ts';
+export type { WorkerListener, WorkerProvider } from './faces/scaling/worker-provider.ts';
+export {
+  type ScalerStatus,
+  WorkerScaler,
+  type WorkerScalerEvents,
+  type WorkerScalerOptions,
+} from './faces/scaling/worker-scaler.ts';
+export type { StoredSchedule } from './faces/schedule-book.ts';
+export {
+  type CheckResult,
+  type HealthCheck,
+  type HealthReport,
+  WorkerHealthChecker,
+  type WorkerHealthCheckerOptions,
+} from './faces/worker-health-checker.ts';
+export {
+  type WorkerEvents,
+  WorkerManager,
+  type WorkerManagerOptions,
+} from './faces/worker-manager.ts';
+export {
+  type MetricName,
+  WorkerMetrics,
+  type WorkerMetricsOptions,
+  type WorkerMetricValues,
+} from './faces/worker-metrics.ts';
+export { type StepContext, StepProcessor, Workflow, WorkflowStep } from './faces/workflow.ts';
+export {
+  WorkflowEngine,
+  type WorkflowEngineOptions,
+  type WorkflowEvents,
+} from './faces/workflow-engine.ts';
+export type { RunStatus, StepStatus, WorkflowRun } from './faces/workflow-run.ts';
 export type { BulkJobsRequest, BulkOperation } from './jobs/bulk-operation.ts';
 export type { JobMiddleware } from './jobs/executor.ts';
 export { Jobs } from './jobs/jobs.ts';
