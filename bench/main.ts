@@ -1,9 +1,13 @@
 /**
- * `npm run bench -- append|pipeline [--seconds N] [--partitions N] [--json]`: measures on an
- * embedded Postgres of its own, prints a table for people and, last, one JSON object for scripts.
+ * `npm run bench -- append|pipeline [--seconds N] [--partitions N] [--json]`,
+ * `npm run bench -- jobs [--jobs N] [--rounds N] [--only a,b] [--quick] [--seed N] [--json]`:
+ * measures on an embedded Postgres of its own, prints a table for people and, last, one JSON object
+ * for scripts.
  */
 import { parseArgs } from 'node:util';
 import { benchAppend } from './append.ts';
+import { benchJobs } from './jobs/jobs.ts';
+import { jobsTable } from './jobs/table.ts';
 import { benchPipeline } from './pipeline.ts';
 
 const { values, positionals } = parseArgs({
@@ -12,6 +16,11 @@ const { values, positionals } = parseArgs({
     seconds: { type: 'string' },
     partitions: { type: 'string', default: '4' },
     json: { type: 'boolean', default: false },
+    jobs: { type: 'string' },
+    rounds: { type: 'string' },
+    only: { type: 'string', default: '' },
+    quick: { type: 'boolean', default: false },
+    seed: { type: 'string' },
   },
 });
 
@@ -24,7 +33,21 @@ const number = (text: string | undefined, otherwise: number) => {
 const partitions = number(values.partitions, 4);
 const log = values.json ? () => {} : (line: string) => console.log(line);
 
+async function jobs(): Promise<object> {
+  const figures = await benchJobs({
+    jobs: number(values.jobs, 200_000),
+    rounds: number(values.rounds, 3),
+    only: values.only.split(',').filter((name) => name !== ''),
+    quick: values.quick,
+    seed: number(values.seed, Math.floor(Math.random() * 2 ** 31)),
+    log: (line) => console.log(line), // it takes minutes: progress, and the figures last
+  });
+  console.log(jobsTable(figures));
+  return figures;
+}
+
 const benches: Readonly<Record<string, () => Promise<object>>> = {
+  jobs,
   append: () => benchAppend({ seconds: number(values.seconds, 20), partitions }),
   pipeline: () => benchPipeline({ seconds: number(values.seconds, 60), partitions, log }),
 };
@@ -38,6 +61,7 @@ const figures = await bench();
 if (!values.json) {
   const width = Math.max(...Object.keys(figures).map((name) => name.length));
   for (const [name, value] of Object.entries(figures)) {
+    if (name === 'products') continue; // the table showed them
     const shown = typeof value === 'number' ? value.toLocaleString('en-US') : JSON.stringify(value);
     console.log(`  ${name.padEnd(width)}  ${shown}`);
   }
