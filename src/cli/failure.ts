@@ -17,16 +17,21 @@ const nextCommands: Partial<Record<ErrorCode, string>> = {
   EMBEDDED_UNAVAILABLE: 'start --url postgres://user@host/database',
   STORE_UNAVAILABLE: 'health',
   DEAD_LETTER_STATE: 'dead-letters list',
+  JOB_STATE: 'jobs list',
   NOT_FOUND: 'exceptions list',
   EVENT_UNKNOWN: 'events list',
   SOURCE_INVALID: 'ingest --help',
   USAGE: '--help',
 };
 
-/** Prints the error on stderr and answers with the exit code. */
-export function reportFailure(error: unknown, io: Io, json: boolean): number {
+/** Commands whose things are listed by a command of their own. */
+const listed: ReadonlySet<string> = new Set(['jobs', 'queues', 'schedules', 'workers']);
+
+/** Prints the error on stderr and answers with the exit code. `area`: the command's first word. */
+export function reportFailure(error: unknown, io: Io, json: boolean, area = ''): number {
   const { code, message, fix } = describe(error);
-  const command = nextCommands[code as ErrorCode];
+  const command =
+    code === 'NOT_FOUND' && listed.has(area) ? `${area} list` : nextCommands[code as ErrorCode];
   const next = command && commandText(io, command);
   const causes = causesOf(error);
   if (json) {

@@ -5,14 +5,20 @@
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { connect } from '../connect.ts';
+import { connect, connectJobs } from '../connect.ts';
 import { type ErrorCode, errorCodes, MillraceError } from '../core/errors.ts';
 import { deadLetterRoutes } from '../http/dead-letter-routes.ts';
 import { eventRoutes } from '../http/event-routes.ts';
 import { healthRoutes } from '../http/health-routes.ts';
+import { jobBulkRoutes } from '../http/job-bulk-routes.ts';
+import { jobRoutes } from '../http/job-routes.ts';
 import { operationsRoutes } from '../http/operations-routes.ts';
+import { queueRoutes } from '../http/queue-routes.ts';
+import type { Route } from '../http/route.ts';
+import { scheduleRoutes } from '../http/schedule-routes.ts';
 import { createHttpServer, type HttpServer } from '../http/server.ts';
 import { createStatistics, type Statistics } from '../http/statistics.ts';
+import type { Jobs } from '../jobs/jobs.ts';
 import type { Millrace } from '../millrace.ts';
 import { findServer } from './server-file.ts';
 
@@ -69,6 +75,7 @@ export async function openPlatform(place: Place, options: OpenOptions): Promise<
         ...eventRoutes(mill),
         ...deadLetterRoutes(mill),
         ...operationsRoutes({ mill, statistics }),
+        ...routesOfJobs(mill.jobs),
         ...app.routes,
       ],
       ...(onError && { onError }),
@@ -112,6 +119,7 @@ type Dispatch = (request: {
 }) => Promise<{ status: number; body: unknown }>;
 
 export async function openApi(place: Place): Promise<Api> {
+  if (place.url !== undefined && /^rediss?:/.test(place.url)) return openJobsApi(place.url);
   const running = place.url === undefined ? await findServer(place.data) : null;
   if (running !== null) return apiOver(dispatchTo(running.url), running.url, async () => {});
   try {
@@ -128,6 +136,26 @@ export async function openApi(place: Place): Promise<Api> {
     if (other === null) throw error;
     return apiOver(dispatchTo(other), other, async () => {});
   }
+}
+
+/** Queues on Redis have no log beside them: their routes alone. */
+async function openJobsApi(url: string): Promise<Api> {
+  const jobs = await connectJobs(url);
+  const server = createHttpServer({ routes: routesOfJobs(jobs) });
+  const close = async () => {
+    await server.close();
+    await jobs.stop();
+  };
+  return apiOver((request) => server.dispatch(request), null, close);
+}
+
+function routesOfJobs(jobs: Jobs): readonly Route[] {
+  return [
+    ...jobRoutes(jobs),
+    ...jobBulkRoutes(jobs),
+    ...queueRoutes(jobs),
+    ...scheduleRoutes(jobs),
+  ];
 }
 
 export function isBusy(error: unknown): boolean {

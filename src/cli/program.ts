@@ -8,8 +8,12 @@ import { addEvents } from './commands/events.ts';
 import { addExceptions } from './commands/exceptions.ts';
 import { addHealth } from './commands/health.ts';
 import { addIngest } from './commands/ingest.ts';
+import { addJobs } from './commands/jobs.ts';
 import { addMode } from './commands/mode.ts';
+import { addQueues } from './commands/queues.ts';
+import { addSchedules } from './commands/schedules.ts';
 import { addStart } from './commands/start.ts';
+import { addWorkers } from './commands/workers.ts';
 import { exitCodes, reportFailure, usage } from './failure.ts';
 import type { Io } from './io.ts';
 import type { Cli } from './options.ts';
@@ -32,6 +36,10 @@ export async function runCli(args: readonly string[], io: Io): Promise<number> {
     addExceptions,
     addEvents,
     addDeadLetters,
+    addJobs,
+    addQueues,
+    addSchedules,
+    addWorkers,
     addHealth,
     addMode,
   ];
@@ -51,6 +59,6 @@ export async function runCli(args: readonly string[], io: Io): Promise<number> {
       const message = error.message.replace(/^error: /, '').replaceAll('\n', ' ');
       return reportFailure(usage(`${message}.`.replace(/([.?)])\.$/, '$1')), io, json);
     }
-    return reportFailure(error, io, json);
+    return reportFailure(error, io, json, args[0]);
   }
 }

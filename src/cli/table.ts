@@ -22,11 +22,15 @@ export function table(
   return made.toString();
 }
 
+/** Control characters of stored data must not steer the terminal; lines stay lines. */
+export function printable(text: string): string {
+  return text.replace(/[^\P{Cc}\n]/gu, ' ');
+}
+
 function show(cell: Cell, cellMax: number): string {
   if (cell === null || cell === undefined || cell === '') return pc.dim('–');
   if (typeof cell === 'number') return cell.toLocaleString('en-US');
-  // Control characters of stored data must not steer the terminal.
-  const text = String(cell).replace(/\p{Cc}/gu, ' ');
+  const text = printable(String(cell)).replaceAll('\n', ' ');
   return text.length > cellMax ? `${text.slice(0, cellMax - 1)}…` : text;
 }
 

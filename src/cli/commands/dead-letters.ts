@@ -8,10 +8,10 @@ import { colors as pc } from '../colors.ts';
 import { usage } from '../failure.ts';
 import { hint, quote } from '../hint.ts';
 import { line, printJson } from '../io.ts';
-import { type Cli, integer, type PlaceFlags, placeOf, withPlace } from '../options.ts';
-import { type Api, openApi } from '../platform.ts';
+import { type Cli, integer, type PlaceFlags, withPlace } from '../options.ts';
 import { fields, table } from '../table.ts';
 import { tenantsOf } from '../tenants.ts';
+import { withApi } from '../with-api.ts';
 
 interface LetterFlags extends PlaceFlags {
   readonly tenant?: string;
@@ -81,15 +81,6 @@ function addBulk(letters: Command, cli: Cli): void {
     .option('--rate <n>', 'letters a second at most', integer(1, 10_000))
     .option('--limit <n>', 'letters at most', integer(1, 100_000), 10_000)
     .action((verb: string, flags: LetterFlags) => bulk(verb, flags, cli));
-}
-
-async function withApi(flags: LetterFlags, work: (api: Api) => Promise<void>): Promise<void> {
-  const api = await openApi(placeOf(flags));
-  try {
-    await work(api);
-  } finally {
-    await api.close();
-  }
 }
 
 async function list(flags: LetterFlags, { io }: Cli): Promise<void> {
