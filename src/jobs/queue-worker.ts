@@ -11,6 +11,7 @@ import type { Channel, ChannelWorker, ClaimWish } from './channel.ts';
 import type { Executor } from './executor.ts';
 import type { RunningJob, Slot } from './running-job.ts';
 import type { Session } from './session.ts';
+import { Solitude } from './solitude.ts';
 
 export interface QueueWorkerOptions {
   readonly channel: Channel;
@@ -30,6 +31,7 @@ const horizonMs = 15;
 /** How soon and how late to look again when a limit on concurrency is reached elsewhere. */
 const limitedMsLeast = 10;
 const limitedMsMost = 500;
+const isSound = (job: ClaimedJob) => !isSuspect(job);
 /** Of the mean duration: a tenth of each new one. */
 const smoothing = 0.1;
 
@@ -43,6 +45,7 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
   #lanes = new Set<number>();
   #rowsMayWait = true;
   #suspects = 0;
+  readonly #solitude: Solitude;
   #meanMs = horizonMs;
   #limitedUntil = 0;
   #limitedMs = limitedMsLeast;
@@ -57,6 +60,10 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
 
   constructor(options: QueueWorkerOptions) {
     this.#options = options;
+    this.#solitude = new Solitude(() => {
+      this.#fill();
+      options.channel.kick();
+    });
   }
 
   get queue(): string {
@@ -92,7 +99,9 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
     if (have * 2 > target && have >= this.#options.concurrency) return null;
     const max = target - have;
     if (max <= 0) return null;
-    return { max, lanes: [...this.#lanes], suspects: this.#suspects === 0 };
+    if (have > 0 && this.#solitude.wanted) return null; // until the slots are empty
+    const suspects = this.#suspects === 0 && (have === 0 || this.#solitude.hurried);
+    return { max, lanes: [...this.#lanes], suspects };
   }
 
   begin(_wish: ClaimWish): { epoch: number; claimNo: number } | null {
@@ -126,14 +135,23 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
       else this.#wakeIn(Math.max(1, nextDueMs));
     }
     if (claimed.length >= wish.max) this.#rowsMayWait = true;
-    for (const job of claimed) if (isSuspect(job)) this.#suspects += 1;
-    this.#append(claimed);
+    const suspects = claimed.filter(isSuspect);
+    this.#suspects += suspects.length;
+    if (wish.suspects) this.#solitude.claimed(suspects.length);
+    // First, so that it runs before anything else of this claim can end the process.
+    this.#append(suspects.length > 0 ? [...suspects, ...claimed.filter(isSound)] : claimed);
     this.#fill();
   }
 
   refuse(epoch: number, _jobs: number, cause: MillraceError): void {
     this.#claiming = false;
     this.#options.session.lose(epoch, cause);
+  }
+
+  /** Suspects wait in the queue: they want to run alone. */
+  expectSuspects(): void {
+    this.#solitude.expect();
+    this.wake();
   }
 
   /** A state row becomes due then. */
@@ -173,6 +191,7 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
     this.#buffer = [];
     this.#next = 0;
     this.#suspects = 0;
+    this.#solitude.end();
     this.#claiming = false;
     this.#rowsMayWait = true;
     for (const run of this.#running) run.lose(cause);
@@ -218,6 +237,7 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
   #fill(): void {
     const { concurrency, definitionOf } = this.#options;
     while (this.#slotsTaken < concurrency && this.#next < this.#buffer.length) {
+      if (this.#solitude.taken) return;
       const { epoch } = this;
       if (epoch === null) return;
       const job = this.#buffer[this.#next] as ClaimedJob;
@@ -272,6 +292,7 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
   }
 
   #start(job: ClaimedJob, definition: AnyJobDefinition, epoch: number): void {
+    if (isSuspect(job)) this.#solitude.begin();
     this.#slotsTaken += 1;
     this.#running.add(this.#options.executor.run(job, definition, epoch, this.#slot));
   }
@@ -305,6 +326,7 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
     this.#meanMs += (durationMs - this.#meanMs) * smoothing;
     if (!isSuspect(run.job)) return;
     this.#suspects = Math.max(0, this.#suspects - 1);
+    this.#solitude.end();
     this.#rowsMayWait = true; // the next one of them
   }
 

@@ -133,6 +133,30 @@ test('delayed, retrying, dead, cancelled and completed say when and what next', 
   assert.equal(await explainJob(store, { lane: 999_999, offset: 1 }), null);
 });
 
+test('a job put off by its handler, and one that no handler knows', async () => {
+  const { queue, plain } = await newQueue();
+  await plain(2);
+  const worker = await startWorker(store, queue);
+  const [snoozed, unknown] = await worker.claim(2);
+  assert.ok(snoozed && unknown);
+  await worker.fail(snoozed, { delayMs: 60_000, counts: false });
+  assert.match((await why(snoozed)).text, /^Its handler put it off until \d{4}-/);
+  const error = {
+    code: 'JOB_UNKNOWN',
+    message: 'no handler',
+    stack: null,
+    fingerprint: 'no handler',
+  };
+  await worker.fail(unknown, { delayMs: 60_000, counts: false, error });
+  const { kind, text } = await why(unknown);
+  assert.equal(kind, 'no-handler');
+  assert.match(
+    text,
+    /^No handler named conformance\.job works on the queue why-\d+: start a process/,
+  );
+  await store.retire(worker.epoch);
+});
+
 test('a blocked job names its parents, the failed ones first', async () => {
   const { queue, plain, row } = await newQueue();
   const [running, failing] = await plain(2);

@@ -6,7 +6,7 @@
 import { backoffDelayMs } from '../core/backoff.ts';
 import { errorRecord, type JobErrorRecord } from '../core/error-record.ts';
 import { isMillraceError, MillraceError } from '../core/errors.ts';
-import { formatJobId, type JobOverrides, type JobRef, parseJobId } from '../core/job.ts';
+import { formatJobId, isSuspect, type JobOverrides, type JobRef, parseJobId } from '../core/job.ts';
 import type { JobLog } from '../core/job-context.ts';
 import type { AnyJobDefinition } from '../core/job-definition.ts';
 import { outcomeOf } from '../core/job-outcome.ts';
@@ -90,6 +90,7 @@ export class Work {
       onRecovered: ({ jobs, quarantined }) => {
         this.totals.recovered += jobs.length;
         for (const queue of new Set(jobs.map(({ queue }) => queue))) this.wake(queue, []);
+        for (const job of jobs) if (isSuspect(job)) this.#workers.get(job.queue)?.expectSuspects();
         for (const { queue, crashes, ...ref } of jobs) {
           lifecycle.emit('recovered', { id: formatJobId(ref), queue, crashes });
         }

@@ -11,7 +11,7 @@
  * a dead epoch run again; order within a lane is the order of its offsets.
  */
 import type { JobErrorRecord } from '../core/error-record.ts';
-import type { JobRef, JobStatus, NewJob } from '../core/job.ts';
+import type { JobRef, NewJob } from '../core/job.ts';
 import type { SqlTransaction } from '../core/sql-transaction.ts';
 import type { JobQueries } from './job-queries.ts';
 import type { NoticeChannel } from './notices.ts';
@@ -264,4 +264,4 @@ export interface WorkerRegistration {
   readonly pid: number;
 }
 
-export type { JobErrorRecord, JobRef, JobStatus, NewJob };
+export type { JobErrorRecord, JobRef, NewJob };

@@ -87,7 +87,7 @@ export async function judge(server: FaultServer, producer: Producer): Promise<Ve
 }
 
 /** Everything but `recovered` must be nothing. */
-export function assertClean(verdict: Verdict): void {
+export function assertClean(verdict: Partial<Verdict>): void {
   const { recovered: _, ...rest } = verdict;
   const clean = Object.fromEntries(Object.keys(rest).map((name) => [name, 0]));
   assert.deepEqual(rest, clean);

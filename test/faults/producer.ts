@@ -9,8 +9,17 @@ import { OrderPlaced } from './pipeline.ts';
 
 export const tenants = ['acme', 'globex'] as const;
 
+export interface Placed {
+  readonly tenantId: string;
+  readonly key: string;
+  readonly seq: number;
+}
+
+/** Resolves when the order is durable. */
+export type Place = (placed: Placed) => Promise<unknown>;
+
 export class Producer {
-  readonly #mill: Millrace;
+  readonly #place: Place;
   readonly #random: Random;
   readonly #keys: readonly string[];
   readonly #underWay = new Set<Promise<void>>();
@@ -23,8 +32,12 @@ export class Producer {
   readonly refusals: unknown[] = [];
   slowestMs = 0;
 
-  constructor(mill: Millrace, random: Random, keys = 60) {
-    this.#mill = mill;
+  /** Publishes on a platform, or does with an order what it is told. */
+  constructor(target: Millrace | Place, random: Random, keys = 60) {
+    this.#place =
+      typeof target === 'function'
+        ? target
+        : ({ seq, ...place }) => target.publish(OrderPlaced, { ...place, payload: { seq } });
     this.#random = random;
     this.#keys = Array.from({ length: keys }, (_, i) => `k${i}`);
   }
@@ -51,7 +64,7 @@ export class Producer {
     this.wanted.set(key, seq);
     const tenantId = tenants[Number(key.slice(1)) % tenants.length] as string;
     const from = performance.now();
-    const done = this.#mill.publish(OrderPlaced, { tenantId, key, payload: { seq } }).then(
+    const done = this.#place({ tenantId, key, seq }).then(
       () => {
         const seqs = this.acknowledged.get(key) ?? new Set();
         this.acknowledged.set(key, seqs.add(seq));

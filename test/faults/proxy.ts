@@ -8,7 +8,9 @@ export type CutMoment =
   /** As soon as the message is on its way: the server may or may not get to the commit. */
   | 'at-once'
   /** When the server has answered, so the commit has happened; the answer is swallowed. */
-  | 'after-answer';
+  | 'after-answer'
+  /** Never: the connection stays, and says nothing any more. */
+  | 'silent';
 
 interface Trap {
   matches(message: Buffer): boolean;
@@ -80,6 +82,7 @@ export class CuttingProxy {
       const [trap] = this.#traps.splice(at, 1) as [Trap];
       swallowing = true;
       trap.sprung();
+      if (trap.moment === 'silent') return;
       if (trap.moment === 'at-once') server.end(() => setImmediate(cut));
       else server.once('data', cut);
     });

@@ -1,10 +1,13 @@
 /**
- * Measures how long the pipeline takes to get over a fault: from the fault until every order that
- * was acknowledged before it has reached the last stage. Several faults are watched at once.
+ * Measures how long it takes to get over a fault: from the fault until every order that was
+ * acknowledged before it has reached the end. Several faults are watched at once.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Producer } from './producer.ts';
 import type { FaultServer } from './server.ts';
+
+/** By key: everything up to this seq has reached the end. Rejects while nobody can say. */
+export type Reached = () => Promise<ReadonlyMap<string, number>>;
 
 interface Watched {
   readonly at: number;
@@ -12,15 +15,16 @@ interface Watched {
 }
 
 export class Recoveries {
-  readonly #server: FaultServer;
+  readonly #reached: Reached;
   readonly #producer: Producer;
   #watched: Watched[] = [];
   #stopping = false;
   readonly #running: Promise<void>;
   readonly takenMs: number[] = [];
 
-  constructor(server: FaultServer, producer: Producer) {
-    this.#server = server;
+  /** Of the pipeline on a server, or of what else is to be reached. */
+  constructor(target: FaultServer | Reached, producer: Producer) {
+    this.#reached = typeof target === 'function' ? target : () => reachedBill(target);
     this.#producer = producer;
     this.#running = this.#run();
   }
@@ -44,13 +48,8 @@ export class Recoveries {
     while (!this.#stopping) {
       await sleep(100);
       if (this.#watched.length === 0) continue;
-      const rows = await this.#server
-        .rows<{ key: string; seq: number }>(
-          `select key, max(seq) as seq from effect where stage = 'bill' group by key`,
-        )
-        .catch(() => null);
-      if (rows === null) continue;
-      const reached = new Map(rows.map(({ key, seq }) => [key, seq]));
+      const reached = await this.#reached().catch(() => null);
+      if (reached === null) continue;
       this.#watched = this.#watched.filter(({ at, marks }) => {
         const open = [...marks].some(([key, seq]) => (reached.get(key) ?? 0) < seq);
         if (!open) this.takenMs.push(performance.now() - at);
@@ -58,4 +57,11 @@ export class Recoveries {
       });
     }
   }
+}
+
+async function reachedBill(server: FaultServer): Promise<ReadonlyMap<string, number>> {
+  const rows = await server.rows<{ key: string; seq: number }>(
+    `select key, max(seq) as seq from effect where stage = 'bill' group by key`,
+  );
+  return new Map(rows.map(({ key, seq }) => [key, seq]));
 }

@@ -1,7 +1,8 @@
 /**
  * Random sequences of commands against a real job store and a model of it in memory; after each the
- * two must agree. Every run prints its seed: `FUZZ_SEED=<seed>` repeats it, `FUZZ_RUNS` and
- * `FUZZ_COMMANDS` make it longer. A failure shows the shortest sequence that fast-check found.
+ * two must agree. Every run prints its seed: `FUZZ_SEED=<seed>` repeats it; `FUZZ_RUNS`,
+ * `FUZZ_COMMANDS` and `FUZZ_MS` make it longer. A failure shows the shortest sequence that
+ * fast-check found.
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
@@ -25,8 +26,8 @@ import { JobModel } from './job-model.ts';
 const seed = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31);
 const numRuns = Number(process.env.FUZZ_RUNS ?? 60);
 const maxCommands = Number(process.env.FUZZ_COMMANDS ?? 40);
-/** A failing run is made shorter for so long at most; a passing one takes a fifth of it. */
-const searchMsMax = Math.max(90_000, numRuns * maxCommands * 40);
+/** All of it ends by then, the search for a shorter failure included. */
+const fuzzMsMax = Number(process.env.FUZZ_MS ?? 90_000);
 /** Suspects run one at a time. */
 const roundsMax = 1_000;
 
@@ -82,8 +83,10 @@ function fuzz(makeStores: () => Promise<Opened>): void {
   });
   it('does what the model does', async (t) => {
     t.diagnostic(`FUZZ_SEED=${seed}`);
+    let tried = 0;
     const sequences = fc.commands(commands, { maxCommands, size: 'max' });
     const property = fc.asyncProperty(sequences, async (sequence) => {
+      tried += 1;
       const model = new JobModel();
       const real = await startQueue(stores as [JobStore, JobStore]);
       try {
@@ -93,7 +96,8 @@ function fuzz(makeStores: () => Promise<Opened>): void {
         for (const { epoch } of real.workers.values()) await stores[0]?.retire(epoch);
       }
     });
-    await fc.assert(property, { seed, numRuns, interruptAfterTimeLimit: searchMsMax });
+    await fc.assert(property, { seed, numRuns, interruptAfterTimeLimit: fuzzMsMax });
+    t.diagnostic(`${tried} sequences of up to ${maxCommands} commands`);
   });
 }
 
