@@ -336,7 +336,7 @@ m.in_parts('ZADD', base .. ':ready', ready)
 m.in_parts('ZREM', base .. ':ready', drained)
 end
 `,
-  limits: `m.key_states = {}
+  limits: `m.key_states = rawget(m, 'key_states') or {}
 function m.scope_of(tenant, key) return tenant .. '\\31' .. key end
 function m.refill(rate, per_ms, tokens, counted_at)
 if not tokens then return rate end
@@ -355,11 +355,11 @@ end
 return room, wait
 end
 function m.load_key(scope, text)
-local running, tokens, at = string.match(text or '', '^(%d+) (%S+) (%d+)$')
-local state = { running = tonumber(running or 0) }
+local running, tokens, at = 0, -1, now
+if text then running, tokens, at = struct.unpack('<ddd', text) end
+local state = { running = running }
 if q.keyRate then
-tokens = tonumber(tokens)
-state.tokens = m.refill(q.keyRate, q.keyRateMs, tokens and tokens / 1e6, tonumber(at))
+state.tokens = m.refill(q.keyRate, q.keyRateMs, tokens >= 0 and tokens or nil, at)
 end
 m.key_states[scope] = state
 return state
@@ -394,9 +394,8 @@ local full = not q.keyRate or state.tokens >= q.keyRate
 if state.changed and state.running == 0 and full then
 gone[#gone + 1] = scope
 elseif state.changed then
-local tokens = state.tokens and string.format('%d', state.tokens * 1e6) or '-'
 set[#set + 1] = scope
-set[#set + 1] = string.format('%d %s %d', state.running, tokens, now)
+set[#set + 1] = struct.pack('<ddd', state.running, state.tokens or -1, now)
 end
 end
 m.in_parts('HSET', base .. ':ks', set)
@@ -520,6 +519,7 @@ unpack(settings))
 for i = 1, 5 do q[counters[i]] = tonumber(values[i] or 0) end
 for i = 1, #settings do q[settings[i]] = tonumber(values[5 + i] or nil) end
 q.keyed = q.keyConcurrency or q.keyRate
+q.limited = q.keyed or q.concurrency or q.rate
 end
 function m.bump(counter, by)
 q[counter] = q[counter] + by
@@ -1194,7 +1194,7 @@ if tenant then add(tenant, key, 1) end
 end
 end
 for scope, jobs in pairs(running) do
-call('HSET', base .. ':ks', scope, string.format('%d - %d', jobs, now))
+call('HSET', base .. ':ks', scope, struct.pack('<ddd', jobs, -1, now))
 end
 return 'ok'
 `,
@@ -1945,7 +1945,9 @@ end
 m.save()
 return removed
 `,
-  register: `local epoch = call('INCR', base .. ':epoch')
+  register: `local last = tonumber(call('GET', base .. ':epoch') or 0)
+local epoch = math.max(last + 1, math.floor(now / 1000))
+call('SET', base .. ':epoch', epoch)
 call('HSET', base .. ':workers', epoch,
 cjson.encode({ who = ARGV[1], ttl = tonumber(ARGV[2]), startedAt = now }))
 call('HSET', base .. ':beats', epoch, now .. ' 0 0')
@@ -2000,8 +2002,8 @@ end
 call('ZREMRANGEBYSCORE', base .. ':fired', '-inf', now - 30 * day_ms)
 local keys = call('HRANDFIELD', base .. ':ks', 200, 'WITHVALUES')
 for i = 1, #keys, 2 do
-local running, at = string.match(keys[i + 1], '^(%d+) %S+ (%d+)$')
-if running == '0' and now - tonumber(at) >= (q.keyRateMs or 0) then
+local running, _, at = struct.unpack('<ddd', keys[i + 1])
+if running == 0 and now - at >= (q.keyRateMs or 0) then
 call('HDEL', base .. ':ks', keys[i])
 end
 end

@@ -16,8 +16,8 @@ const rows = lua.queue + lua.rows + lua.parents;
 const jobs = rows + lua.lanes + lua.chunks + lua.plain;
 const held = jobs + lua.limits + lua.held + lua.heldSingle;
 const shown = jobs + lua.holders + lua.snapshots;
-const hot =
-  lua.queue + lua.lanes + lua.chunks + lua.held + lua.answers + lua.settle + lua.take;
+const hot = lua.queue + lua.lanes + lua.chunks + lua.held + lua.answers + lua.settle + lua.take;
+const limits = `if q.limited then\n${lua.limits}end\n`;
 const exceptional =
   lua.rows +
   lua.parents +
@@ -28,7 +28,7 @@ const exceptional =
   lua.takeRows;
 
 export const scripts = {
-  exchange: script(hot, later(exceptional), lua.exchange),
+  exchange: script(hot, limits, later(exceptional), lua.exchange),
   enqueue: script(jobs, lua.answers, lua.enqueue),
   introduceLanes: script(lua.queue, lua.introduceLanes),
   enterQueue: script(lua.queue, lua.enterQueue),

@@ -32,6 +32,6 @@ for _, epoch in ipairs(call('HKEYS', base .. ':alive')) do
   end
 end
 for scope, jobs in pairs(running) do
-  call('HSET', base .. ':ks', scope, string.format('%d - %d', jobs, now))
+  call('HSET', base .. ':ks', scope, struct.pack('<ddd', jobs, -1, now))
 end
 return 'ok'

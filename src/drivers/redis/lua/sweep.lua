@@ -25,8 +25,8 @@ call('ZREMRANGEBYSCORE', base .. ':fired', '-inf', now - 30 * day_ms)
 -- Some keys at random: of those whose tokens have come back nothing need be known.
 local keys = call('HRANDFIELD', base .. ':ks', 200, 'WITHVALUES')
 for i = 1, #keys, 2 do
-  local running, at = string.match(keys[i + 1], '^(%d+) %S+ (%d+)$')
-  if running == '0' and now - tonumber(at) >= (q.keyRateMs or 0) then
+  local running, _, at = struct.unpack('<ddd', keys[i + 1])
+  if running == 0 and now - at >= (q.keyRateMs or 0) then
     call('HDEL', base .. ':ks', keys[i])
   end
 end

@@ -1,6 +1,6 @@
 -- Limits of a queue and of its keys. What runs is counted always for the queue, for keys while they
 -- have a limit. A rate is a bucket of `rate` tokens that fills up within `rateMs`.
-m.key_states = {}
+m.key_states = rawget(m, 'key_states') or {}
 
 function m.scope_of(tenant, key) return tenant .. '\31' .. key end
 
@@ -24,13 +24,14 @@ function m.room_of(concurrency, running, rate, per_ms, tokens)
   return room, wait
 end
 
--- A key as it stands: text is `<running> <millionths of tokens> <ms when these were counted>`.
+-- A key as it stands. Text is three doubles: what runs, tokens (-1: all), ms when they were counted;
+-- reading and writing numbers as decimals would cost more than all the rest.
 function m.load_key(scope, text)
-  local running, tokens, at = string.match(text or '', '^(%d+) (%S+) (%d+)$')
-  local state = { running = tonumber(running or 0) }
+  local running, tokens, at = 0, -1, now
+  if text then running, tokens, at = struct.unpack('<ddd', text) end
+  local state = { running = running }
   if q.keyRate then
-    tokens = tonumber(tokens)
-    state.tokens = m.refill(q.keyRate, q.keyRateMs, tokens and tokens / 1e6, tonumber(at))
+    state.tokens = m.refill(q.keyRate, q.keyRateMs, tokens >= 0 and tokens or nil, at)
   end
   m.key_states[scope] = state
   return state
@@ -75,9 +76,8 @@ function m.save_keys()
     if state.changed and state.running == 0 and full then
       gone[#gone + 1] = scope
     elseif state.changed then
-      local tokens = state.tokens and string.format('%d', state.tokens * 1e6) or '-'
       set[#set + 1] = scope
-      set[#set + 1] = string.format('%d %s %d', state.running, tokens, now)
+      set[#set + 1] = struct.pack('<ddd', state.running, state.tokens or -1, now)
     end
   end
   m.in_parts('HSET', base .. ':ks', set)

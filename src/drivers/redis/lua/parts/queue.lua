@@ -50,6 +50,7 @@ do
   for i = 1, 5 do q[counters[i]] = tonumber(values[i] or 0) end
   for i = 1, #settings do q[settings[i]] = tonumber(values[5 + i] or nil) end
   q.keyed = q.keyConcurrency or q.keyRate
+  q.limited = q.keyed or q.concurrency or q.rate
 end
 
 -- waiting: plain jobs nobody claimed; running: plain jobs held; rows: rows held; cancelled: plain
