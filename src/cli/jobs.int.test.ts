@@ -180,6 +180,21 @@ test('queues are listed, paused, resumed and limited', async () => {
   assert.match(missing.err, /next {2}millrace queues list/);
 });
 
+const redis = process.env.REDIS_URL;
+test('queues on Redis are asked by their URL', {
+  skip: redis === undefined && 'REDIS_URL is not set',
+}, async () => {
+  const queue = `cli-${crypto.randomUUID()}`;
+  const ask = (command: string, ...more: readonly string[]) =>
+    run([...command.split(' '), ...more, '--json', '--url', redis ?? '']);
+  const args = ['--queue', queue, '--payload', '{"to":"ann"}'];
+  const { id } = (await ask('jobs enqueue mail.send', ...args)).json;
+  assert.equal((await ask('jobs list --queue', queue)).json.items[0].id, id);
+  assert.equal((await ask('jobs why', id)).json.reasons[0].kind, 'no-worker');
+  assert.equal((await ask('jobs cancel', id)).json.changed[0].status, 'cancelled');
+  assert.equal((await ask('queues pause', queue)).json.paused, true);
+});
+
 test('schedules are listed, previewed, paused and removed; workers are listed', async () => {
   assert.match((await on('schedules list')).out, /nightly[\s\S]*mail\.send/);
   assert.match((await on('schedules show nightly')).out, /"cron": "0 2 \* \* \*"[\s\S]*"to":"all"/);

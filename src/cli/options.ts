@@ -20,7 +20,7 @@ export interface PlaceFlags {
 export function withPlace(command: Command): Command {
   return command
     .addOption(
-      new Option('--url <url>', 'a Postgres server of your own')
+      new Option('--url <url>', 'a Postgres server of your own; for jobs also redis://…')
         .env('MILLRACE_URL')
         .conflicts('data'),
     )

@@ -21,7 +21,7 @@ interface Changed extends JobRef {
   readonly unfinished: boolean;
 }
 
-/** A deadlock, which families of jobs can still lead to, undid the whole chunk: it is done again. */
+/** A deadlock, to which families of jobs can still lead, undid the whole chunk: it is repeated. */
 async function patiently<T>(work: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
