@@ -88,13 +88,15 @@ export class Jobs {
       crashesMax: options.crashesMax ?? 3,
       claimMax: batchMax,
       log: options.log ?? consoleLog,
+      // Lanes first: a claim that knows of none would take what is less urgent.
+      onBegun: () => void this.#upkeep.lookAtAll(),
       onError,
     });
     this.#listener = new Listener(store.notices, {
       probeEveryMs: 5_000,
       backoffMs: [50, 2_000],
       onNotice: (notice) => this.#hear(notice),
-      onConnected: () => this.#work.wakeAll(),
+      onConnected: () => void this.#upkeep.lookAtAll(),
     });
     this.#upkeep = new Upkeep({
       store,

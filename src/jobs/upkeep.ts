@@ -50,16 +50,21 @@ export class Upkeep {
     }
   }
 
+  /** All queues at once: whatever happened before now was not heard. */
+  async lookAtAll(): Promise<void> {
+    await Promise.all(this.#options.queues().map((queue) => this.lookAt(queue)));
+  }
+
   async #look(): Promise<void> {
     const { pollMs, queues, listens } = this.#options;
     const [least, most] = pollMs;
     const { signal } = this.#stop;
     while (!signal.aborted) {
+      await sleep((listens() ? most : least) * (0.8 + Math.random() * 0.4), signal);
       for (const queue of queues()) {
         if (signal.aborted) return;
         await this.lookAt(queue);
       }
-      await sleep((listens() ? most : least) * (0.8 + Math.random() * 0.4), signal);
     }
   }
 

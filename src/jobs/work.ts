@@ -33,6 +33,8 @@ export interface WorkOptions {
   readonly crashesMax: number;
   readonly claimMax: number;
   readonly log: (job: JobAttempt) => JobLog;
+  /** There is an epoch: which lanes have jobs is to be found out. */
+  onBegun(): void;
   onError(error: unknown, where: string): void;
 }
 
@@ -84,7 +86,7 @@ export class Work {
       crashesMax: options.crashesMax,
       queues: () => [...this.#workers.keys()],
       load: () => this.load(),
-      onBegun: () => this.wakeAll(),
+      onBegun: options.onBegun,
       onLost: (cause) => this.#lose(cause),
       onCancelled: (jobs) => this.cancelHere(jobs),
       onRecovered: ({ jobs, quarantined }) => {
