@@ -66,7 +66,7 @@ export class Jobs {
     this.#onClose = onClose;
     const onError = (error: unknown, where: string) => this.#noteError(error, where);
     this.#waiters = new Waiters(store);
-    const { batchMax = 1_000, bufferMax = 20_000 } = options;
+    const { batchMax = 2_000, bufferMax = 20_000 } = options;
     this.#enqueuer = new Enqueuer({
       store,
       batchMax,

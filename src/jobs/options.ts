@@ -17,7 +17,7 @@ export interface JobsOptions {
   readonly graceMs?: number;
   /** How often queues are looked at without and with notices; 50 and 1,000 ms by default. */
   readonly pollMs?: readonly [least: number, most: number];
-  /** Jobs of one exchange at most; 1,000 by default. */
+  /** Jobs of one exchange at most; 2,000 by default. */
   readonly batchMax?: number;
   /** Jobs accepted and not yet durable at most; 20,000 by default. */
   readonly bufferMax?: number;
