@@ -26,7 +26,7 @@ export interface JobStoreCapabilities {
   readonly history: boolean;
 }
 
-/** How many at a time, and how many in a while. Absent: no limit. */
+/** How many at a time, and how many in a while (a bucket of `max` tokens). Absent: no limit. */
 export interface Limits {
   readonly concurrency?: number;
   readonly rate?: { readonly max: number; readonly perMs: number };
@@ -63,7 +63,7 @@ export interface ClaimedJob extends JobRef {
   readonly failures: number;
   /** How often a worker died while it had the job. */
   readonly crashes: number;
-  /** Number of the claim this job came with; settle and release by it. */
+  /** Number of the claim this job came with; settle by it. */
   readonly claimNo: number;
   /** It has a state row already (retried, delayed, …). */
   readonly exceptional: boolean;

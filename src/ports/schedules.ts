@@ -14,7 +14,7 @@ export interface ScheduleRecord {
   /** ISO 8601; null when it will not fire any more. */
   readonly nextAt: string | null;
   readonly lastAt: string | null;
-  /** Counts up with every change; `fire` and `save` are refused when it is not the newest. */
+  /** Counts up with every change; `fire` is refused when it is not the newest. */
   readonly revision: number;
 }
 
