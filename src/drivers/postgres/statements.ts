@@ -288,7 +288,7 @@ for update of s`,
   },
   jobChangeTurn: {
     name: 'millrace_job_change_turn',
-    text: `select pg_advisory_xact_lock(7315, k.queue_id)::text
+    text: `select pg_advisory_xact_lock(7316, k.queue_id)::text
 from (
   select distinct l.queue_id from millrace.job_lane l where l.lane_id = any ($1::int[])
   order by 1
