@@ -42,7 +42,8 @@ test('Redis: a frozen job worker is fenced', options, async (t) => {
   }
   const note = `${fleet.count('refused')} late settlements refused`;
   await trial.judge({ fault: 'Redis, SIGSTOP for 3 leases', times: freezes, note });
-  assert.ok(fleet.count('aborted') > 0, 'handlers were told to stop');
+  // Handlers that ended in their sleep are settled too late; those that had not are told to stop.
+  assert.ok(fleet.count('refused') + fleet.count('aborted') > 0, 'it learned that it was fenced');
 });
 
 test('Redis: poison is put away', options, async (t) => {
