@@ -29,7 +29,8 @@ test('Redis: SIGKILL of job workers', options, async (t) => {
 test('Redis: a frozen job worker is fenced', options, async (t) => {
   await using trial = await open(t, 'redis-frozen-worker');
   const { random, producer } = trial;
-  const fleet = await trial.fleet(3, { handlerMs: 60, heartbeatMs: 200, timeToLiveMs: 1_000 });
+  // Long enough that every worker holds some whenever it is stopped.
+  const fleet = await trial.fleet(3, { handlerMs: 200, heartbeatMs: 200, timeToLiveMs: 1_000 });
   producer.start(120);
   await sleep(500);
   const freezes = scaled(1);
