@@ -48,7 +48,7 @@ export interface ChannelOptions {
   /** A settlement alone waits so long for company. */
   readonly settleMs: number;
   /** Jobs that this process did not claim itself. */
-  onEnqueued(refs: readonly JobRef[], jobs: readonly NewJob[], left: readonly number[]): void;
+  onWaiting(lanes: readonly number[]): void;
   /** Jobs of these queues may run now because their parents ended. */
   onWoken(queues: readonly string[]): void;
   onError(error: unknown): void;
@@ -257,7 +257,7 @@ export class Channel {
       try {
         return await store.exchange(again ? { ...exchange, again } : exchange);
       } catch (error) {
-        const away = isMillraceError(error) && error.retryable && error.code !== 'BACKPRESSURE';
+        const away = isAway(error);
         const waited = performance.now() + delayMs > until;
         const lost = exchange.epoch !== null && this.#worker?.epoch !== exchange.epoch;
         if (!away || lost || (waited && exchange.enqueue.length > 0)) throw error;
@@ -337,7 +337,7 @@ export class Channel {
       from += jobs.length;
     }
     const left = exchange.claim ? result.lanesLeft : lanesOf(result.enqueued);
-    this.#options.onEnqueued(result.enqueued, exchange.enqueue, left);
+    if (left.length > 0) this.#options.onWaiting(left);
   }
 }
 
@@ -349,4 +349,9 @@ function lanesOf(refs: readonly JobRef[]): number[] {
 
 function refuse({ reject }: Group): void {
   reject(new MillraceError('SHUTTING_DOWN', 'This process accepts no more jobs.'));
+}
+
+/** The store did not answer, or not now: the same call may be sent again. */
+export function isAway(error: unknown): boolean {
+  return isMillraceError(error) && error.retryable && error.code !== 'BACKPRESSURE';
 }

@@ -3,13 +3,13 @@
  * dependent, in a caller's transaction) straight to the store, and then the word to whom it may
  * concern. Resolves after the commit and never before.
  */
-import { isMillraceError, MillraceError } from '../core/errors.ts';
+import { MillraceError } from '../core/errors.ts';
 import { isPlain, type JobRef, type NewJob } from '../core/job.ts';
 import type { SqlTransaction } from '../core/sql-transaction.ts';
 import type { EnqueueResult, JobStore } from '../ports/jobs.ts';
 import { sleep } from '../runtime/bell.ts';
 import { Announcer } from './announcer.ts';
-import { Channel } from './channel.ts';
+import { Channel, isAway } from './channel.ts';
 
 /** Where a job stands; `duplicate` is there when a unique key led to it. */
 export type Enqueued = JobRef & { readonly duplicate?: boolean };
@@ -55,9 +55,7 @@ export class Enqueuer {
       bufferMax,
       patienceMs,
       settleMs,
-      onEnqueued: (_refs, _jobs, left) => {
-        if (left.length > 0) this.tell(queue, left);
-      },
+      onWaiting: (lanes) => this.tell(queue, lanes),
       onWoken: (queues) => {
         for (const woken of queues) this.tell(woken, []);
       },
@@ -144,8 +142,7 @@ export class Enqueuer {
       try {
         return await store.enqueue(jobs, { enqueueId, again });
       } catch (error) {
-        const away = isMillraceError(error) && error.retryable && error.code !== 'BACKPRESSURE';
-        if (!away || performance.now() + delayMs > until) throw error;
+        if (!isAway(error) || performance.now() + delayMs > until) throw error;
         again = true;
         await sleep(delayMs * (0.5 + Math.random()));
       }
