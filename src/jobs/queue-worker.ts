@@ -64,6 +64,8 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
       this.#fill();
       options.channel.kick();
     });
+    // A worker that takes the place of one that died does not know what that one died of.
+    this.#solitude.expect();
   }
 
   get queue(): string {
@@ -101,7 +103,9 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
     if (max <= 0) return null;
     if (have > 0 && this.#solitude.wanted) return null; // until the slots are empty
     const suspects = this.#suspects === 0 && (have === 0 || this.#solitude.hurried);
-    return { max, lanes: [...this.#lanes], suspects };
+    // What is only held when the process ends is blamed as well: a suspect comes by itself.
+    const alone = have === 0 && this.#solitude.wanted;
+    return { max: alone ? 1 : max, lanes: [...this.#lanes], suspects };
   }
 
   begin(_wish: ClaimWish): { epoch: number; claimNo: number } | null {

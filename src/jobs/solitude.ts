@@ -1,11 +1,15 @@
 /**
  * Suspects run alone, so that the next crash blames nobody else. When some are known to wait, the
- * worker claims nothing until its slots are empty, takes one, and starts nothing beside it. Both
- * have a limit: long jobs must not keep a suspect from running, nor a long suspect all others.
+ * worker claims nothing until its slots are empty, takes one and nothing else, and starts nothing
+ * beside it. Both have a limit: long jobs must not keep a suspect from running, nor a long suspect
+ * all others.
  */
 
-/** Slots that are not empty by then stay as they are, and a suspect runs beside them. */
-const emptyMsMax = 3_000;
+/**
+ * Slots that are not empty by then stay as they are, and a suspect runs beside them. After three
+ * seconds a job that takes five to fill the memory was still there, and an innocent was blamed.
+ */
+const emptyMsMax = 10_000;
 /** What ends a process mostly does it soon. */
 const aloneMsMax = 5_000;
 

@@ -16,7 +16,7 @@ import { announcedRandom } from './random.ts';
 import { Recoveries } from './recoveries.ts';
 import { FaultServer } from './server.ts';
 
-const recoveryMsMax = 10_000;
+const killedMsMax = 10_000;
 
 export interface TrialOptions extends ConnectJobsOptions {
   /** Between the producer and the server: its port. */
@@ -35,6 +35,8 @@ export interface Injected {
   readonly drainMs?: number;
   /** Workers were meant to end by themselves. */
   readonly crashing?: boolean;
+  /** Until what was accepted before a fault is done; ten seconds is what a killed worker gets. */
+  readonly recoveryMsMax?: number;
 }
 
 export class JobTrial {
@@ -99,6 +101,7 @@ export class JobTrial {
   /** Ends the load, waits for the jobs, judges, records and asserts what all faults promise. */
   async judge(injected: Injected): Promise<Partial<Verdict>> {
     const { fault, times, note, drainMs = 30_000, crashing = false } = injected;
+    const { recoveryMsMax = killedMsMax } = injected;
     const { producer, jobs, effects, recoveriesMs, random } = this;
     const server = this.#server;
     await producer.stop();

