@@ -156,6 +156,61 @@ export const errorCodes = {
     meaning: 'What a handler returned is not pure JSON, too large, or breaks its result schema.',
     fix: 'Have the handler return plain data that fits the schema, or nothing; then retry the job.',
   },
+  WORKFLOW_INVALID: {
+    retryable: false,
+    meaning: 'A workflow, a step or an option of it contradicts itself or the rules.',
+    fix: 'Correct the definition at the place that the message names; it is wrong at every start.',
+  },
+  WORKFLOW_UNKNOWN: {
+    retryable: false,
+    meaning: 'No workflow of this name and version is known here.',
+    fix: 'Correct the spelling, or add its definition to the workflows of this process.',
+  },
+  WORKFLOW_INPUT_INVALID: {
+    retryable: false,
+    meaning: 'The input of a run breaks the schema of its workflow, or is not pure JSON.',
+    fix: 'Correct the field that the message names and start again.',
+  },
+  WORKFLOW_DUPLICATE: {
+    retryable: false,
+    meaning: 'A run with this identity is there already, so no other was started.',
+    fix: 'Use the run that there is, or give an idempotency key of its own.',
+  },
+  WORKFLOW_FAILED: {
+    retryable: false,
+    meaning: 'The run that was waited for failed, or is blocked by steps that failed for good.',
+    fix: 'Ask `millrace workflow why`; when the cause is mended, retry the run.',
+  },
+  WORKFLOW_CANCELLED: {
+    retryable: false,
+    meaning: 'The run was cancelled, by hand or with the run that started it.',
+    fix: 'Nothing is wrong if that was meant; a cancelled run can be reset.',
+  },
+  WORKFLOW_TIMEOUT: {
+    retryable: true,
+    meaning: 'A run, or a wait in it, had not come to its end when its time was over.',
+    fix: 'Wait longer, or ask `millrace workflow why` what the run waits for.',
+  },
+  WORKFLOW_STATE: {
+    retryable: false,
+    meaning: 'The run or the step is in a state that does not allow this verb.',
+    fix: 'Read its present state; the message names those that allow the verb.',
+  },
+  WORKFLOW_NONDETERMINISTIC: {
+    retryable: false,
+    meaning: 'A durable function asks for other steps than those its history has.',
+    fix: 'Deploy the version that the run began with, or put the change behind ctx.patch(id).',
+  },
+  TEMPLATE_INVALID: {
+    retryable: false,
+    meaning: 'A task template breaks its schema or contradicts itself.',
+    fix: 'Correct the template at the line that the message names.',
+  },
+  STEP_FAILED: {
+    retryable: false,
+    meaning: 'A step failed for good: its tries are used up, or it said that none can help.',
+    fix: 'Read its error. When the cause is mended, retry the run or resolve the step by hand.',
+  },
   SCHEDULE_INVALID: {
     retryable: false,
     meaning: 'A schedule contradicts itself, or its time expression or time zone is wrong.',

@@ -1,0 +1,74 @@
+/**
+ * A workflow as the engine sees it, whichever front end made it: a declared DAG (`dag/`) or a durable
+ * function (`functions/`). The engine knows no more of it than this.
+ */
+import type { Limits } from '../ports/jobs.ts';
+import type { StoredTemplate } from '../ports/workflows.ts';
+import type { DomainEventDeclaration } from './domain-event-declaration.ts';
+import type { Drive, HeldRun } from './run/driver.ts';
+
+export const identityStrategies = ['strict', 'caller_provided', 'always_unique'] as const;
+/** strict: a hash of name and input. caller_provided: a key is required. always_unique: none. */
+export type IdentityStrategy = (typeof identityStrategies)[number];
+
+/** When an open run counts as stale, and what becomes of it then. Minutes as in templates. */
+export interface Lifecycle {
+  readonly maxDurationMinutes: number | null;
+  readonly maxWaitingForDependenciesMinutes: number;
+  readonly maxWaitingForRetryMinutes: number;
+  readonly maxStepsInProcessMinutes: number;
+  readonly autoFailOnTimeout: boolean;
+  readonly autoDlqOnTimeout: boolean;
+}
+
+export const defaultLifecycle: Lifecycle = Object.freeze({
+  maxDurationMinutes: 1_440,
+  maxWaitingForDependenciesMinutes: 60,
+  maxWaitingForRetryMinutes: 30,
+  maxStepsInProcessMinutes: 30,
+  autoFailOnTimeout: false,
+  autoDlqOnTimeout: true,
+});
+
+/** Frozen. */
+export interface WorkflowDefinition<Input = unknown, Result = unknown> {
+  readonly kind: 'dag' | 'function';
+  /** Its runs wait in `{namespace}_queue`; those with limits in `{namespace}_{name}_queue`. */
+  readonly namespace: string;
+  readonly name: string;
+  readonly version: string;
+  readonly description: string | undefined;
+  readonly identity: IdentityStrategy;
+  /** Smaller runs first. */
+  readonly priority: number;
+  /** Concurrency and fairness key of a run. */
+  readonly key: ((input: Input) => string | null | undefined) | null;
+  /** Of all its runs, and of those with one key. With any of them runs go through the queue. */
+  readonly limits: Limits | null;
+  readonly keyLimits: Limits | null;
+  readonly lifecycle: Lifecycle;
+  /** Null for functions: their code is what it is. */
+  readonly template: StoredTemplate | null;
+  readonly publishesEvents: readonly DomainEventDeclaration[];
+  /** Types of events that its steps wait for. */
+  readonly waitsFor: readonly string[];
+  /** Validates and prints. @throws MillraceError WORKFLOW_INPUT_INVALID naming the path. */
+  printInput(input: unknown): string;
+  /** Goes on with a run that this process holds, until it ended, rests or was lost. */
+  drive(run: HeldRun): Promise<Drive>;
+  /** For the compiler only. */
+  readonly types?: { readonly input: Input; readonly result: Result };
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: definitions of different inputs share one list
+export type AnyWorkflowDefinition = WorkflowDefinition<any, any>;
+
+export function queueOf(definition: AnyWorkflowDefinition): string {
+  const { namespace, name, limits, keyLimits } = definition;
+  return limits || keyLimits ? `${namespace}_${name}_queue` : `${namespace}_queue`;
+}
+
+/** Name of the jobs through which its runs are taken over; another version waits for its workers. */
+export function jobNameOf(definition: AnyWorkflowDefinition): string {
+  return `run ${definition.namespace}/${definition.name}@${definition.version}`;
+}
