@@ -2,17 +2,19 @@
 # Outside servers for tests and trials, on machines without a container engine (else: compose.yaml).
 #
 #   eval "$(scripts/services.sh up postgres)"     start, then set DATABASE_URL in this shell
-#   scripts/services.sh up [postgres redis rabbitmq]
-#   scripts/services.sh down [postgres redis rabbitmq]
+#   scripts/services.sh up [postgres redis rabbitmq kafka]
+#   scripts/services.sh down [postgres redis rabbitmq kafka]
 #
-# Servers come from Debian packages, installed when missing. They listen on 127.0.0.1 only, each with
+# Servers come from Debian packages, installed when missing; Apache Kafka, which has none, comes from
+# Maven Central (kafka.sh). MILLRACE_KAFKA_NODES=3 starts three of it. They listen on 127.0.0.1 only, each with
 # a password of its own, data below ${XDG_STATE_HOME:-/tmp}/millrace-services and fsync on. `up` twice
 # is `up` once; `down` stops what `up` started, nothing else, and keeps the data. Standard output
 # carries shell lines only; everything for people goes to standard error.
 set -euo pipefail
 
 readonly state="${XDG_STATE_HOME:-/tmp}/millrace-services"
-readonly all_services=(postgres redis rabbitmq)
+readonly all_services=(postgres redis rabbitmq kafka)
+readonly scripts=$(cd "$(dirname "$0")" && pwd)
 
 # What is printed goes to 3; a server must inherit neither it nor the lock (9), or who waits for the
 # end of our output would wait for the server.
@@ -304,6 +306,9 @@ down_rabbitmq() {
   say 'rabbitmq is stopped'
 }
 
+# shellcheck source=scripts/kafka/kafka.sh
+source "$scripts/kafka/kafka.sh"
+
 # --- all of them -------------------------------------------------------------------------------
 
 main() {
@@ -326,15 +331,7 @@ main() {
   flock 9 # two runs at once would start two servers on one directory
   cd "$state" # the servers' users may not be able to enter where we were called
 
-  for service in "${services[@]}"; do
-    if [[ $service != kafka ]]; then
-      "${verb}_$service"
-      continue
-    fi
-    [[ $verb == up ]] || continue
-    say 'kafka comes later: there is no driver for it yet'
-    if [[ ${#services[@]} -eq 1 ]]; then exit 1; fi
-  done
+  for service in "${services[@]}"; do "${verb}_$service"; done
 }
 
 main "$@"
