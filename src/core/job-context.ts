@@ -20,6 +20,8 @@ export interface JobFacts {
   readonly enqueuedAt: Date;
   readonly metadata: Readonly<Record<string, JsonValue>>;
   readonly correlationId: string | null;
+  /** W3C Trace Context of whoever enqueued it; null without a trace. */
+  readonly traceparent: string | null;
 }
 
 /** Lines of a handler's own log; the worker adds the job's id, name and attempt. */

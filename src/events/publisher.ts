@@ -21,6 +21,7 @@ import {
   type SqlTransaction,
   type Store,
 } from '../ports/store.ts';
+import type { Tracing } from '../ports/tracing.ts';
 import { sleep } from '../runtime/bell.ts';
 
 export interface PublisherOptions {
@@ -31,6 +32,8 @@ export interface PublisherOptions {
   readonly bufferMax: number;
   /** How long an append is tried again while the store is away. */
   readonly patienceMs: number;
+  /** Events published inside a span carry its `traceparent` in their metadata. */
+  readonly tracing?: Tracing;
   onAppended(events: readonly StoredEvent[]): void;
 }
 
@@ -74,7 +77,11 @@ export class Publisher {
   }
 
   async publish<P>(definition: EventDefinition<P>, input: EventInput<P>): Promise<Published> {
-    const routed = this.route(definition, input);
+    return this.append(this.route(definition, input));
+  }
+
+  /** The same for an event that was routed before. */
+  async append(routed: RoutedEvent): Promise<Published> {
     return { ...(await this.#accept(routed)), eventId: routed.event.eventId };
   }
 
@@ -102,9 +109,15 @@ export class Publisher {
   }
 
   route<P>(definition: EventDefinition<P>, input: EventInput<P>): RoutedEvent {
-    const prepared = prepareEvent(definition, input) as PreparedEvent;
+    const prepared = prepareEvent(definition, this.#withTrace(input)) as PreparedEvent;
     const { tenantId, key } = prepared.event;
     return routeTo(partitionFor(tenantId, key, this.#lanes.length), prepared);
+  }
+
+  #withTrace<P>(input: EventInput<P>): EventInput<P> {
+    const traceparent = this.#options.tracing?.current() ?? null;
+    if (traceparent === null || input.metadata?.traceparent !== undefined) return input;
+    return { ...input, metadata: { ...input.metadata, traceparent } };
   }
 
   /** Waits for everything accepted so far. */

@@ -95,6 +95,12 @@ export class Streams {
     this.#groups.set(group.name, group);
   }
 
+  /** Takes a group out: what is under way is finished and settled, its partitions handed back. */
+  async remove(group: string): Promise<void> {
+    if (!this.#groups.delete(group)) return;
+    await this.membership.leave(group);
+  }
+
   get groups(): readonly string[] {
     return [...this.#groups.keys()];
   }
@@ -185,7 +191,8 @@ export class Streams {
   #run({ group, partition, epoch }: { group: string; partition: number; epoch: number }): void {
     const { store, heads, tail, onAppended, onError } = this.#options;
     const key = `${group}/${partition}`;
-    const definition = this.#groups.get(group) as Group;
+    const definition = this.#groups.get(group);
+    if (definition === undefined) return; // taken out meanwhile; the lease is handed back
     const catalogue = createCatalogue([...definition.definitions.values()]);
     const stream = new PartitionStream({
       store,
@@ -195,7 +202,9 @@ export class Streams {
       partition,
       epoch,
       retryPollMs: 1_000,
-      decode: (event) => catalogue.decode(event, definition),
+      // What a pattern brought is handed on as it is.
+      decode: (event) =>
+        definition.definitions.has(event.eventType) ? catalogue.decode(event, definition) : event,
       onAppended,
       onError: (error) => onError(error, key),
     });

@@ -7,6 +7,7 @@
 import { isMillraceError, MillraceError } from '../core/errors.ts';
 import type { JobRef, NewJob } from '../core/job.ts';
 import type {
+  ClaimRequest,
   Exchange,
   ExchangeResult,
   JobDone,
@@ -28,12 +29,16 @@ export interface ChannelWorker {
   /** The settlement is durable. */
   committed(settlement: JobSettlement): void;
   readonly epoch: number | null;
+  /** Enqueues of this process must not be claimed by the exchange that carries them. */
+  readonly apart: boolean;
 }
 
 export interface ClaimWish {
   readonly max: number;
   readonly lanes: readonly number[];
   readonly suspects: boolean;
+  /** The claim is for so many jobs of this lane; null: for what the lanes have. */
+  readonly ration: readonly [lane: number, most: number] | null;
 }
 
 export interface ChannelOptions {
@@ -86,6 +91,7 @@ export class Channel {
   #running: Promise<void> | null = null;
   #closed = false;
   #worker: ChannelWorker | null = null;
+  #claimsNext = false;
   exchanges = 0;
   retried = 0;
 
@@ -180,8 +186,13 @@ export class Channel {
   }
 
   #gather(): Load | null {
-    const groups = this.#takeGroups();
-    const wish = this.#worker?.wish(groups.length > 0) ?? null;
+    const apart = this.#worker?.apart ?? false;
+    // Apart, enqueues and claims go by turns, or constant enqueues would leave no turn to claims.
+    const first = apart && this.#claimsNext ? (this.#worker?.wish(false) ?? null) : null;
+    const groups = first === null ? this.#takeGroups() : [];
+    const together = !apart || groups.length === 0;
+    const wish = first ?? (together ? (this.#worker?.wish(groups.length > 0) ?? null) : null);
+    this.#claimsNext = groups.length > 0;
     const alone = groups.length === 0 && wish === null;
     if (alone && (this.#pending === null || !this.#settleDue)) {
       if (this.#pending) {
@@ -323,7 +334,7 @@ export class Channel {
       settle: settle as JobSettlement | null,
       enqueue,
       enqueueId: crypto.randomUUID(),
-      claim: wish && claimNo !== null ? { ...wish, claimNo } : null,
+      claim: wish && claimNo !== null ? claimOf(wish, claimNo) : null,
       again: false,
     };
   }
@@ -339,6 +350,10 @@ export class Channel {
     const left = exchange.claim ? result.lanesLeft : lanesOf(result.enqueued);
     if (left.length > 0) this.#options.onWaiting(left);
   }
+}
+
+function claimOf({ max, lanes, suspects }: ClaimWish, claimNo: number): ClaimRequest {
+  return { max, lanes, suspects, claimNo };
 }
 
 function lanesOf(refs: readonly JobRef[]): number[] {

@@ -70,6 +70,9 @@ export class RunContext implements Omit<JobContext, 'tx'> {
   get correlationId(): string | null {
     return this.settings.correlationId;
   }
+  get traceparent(): string | null {
+    return this.settings.traceparent;
+  }
   get signal(): AbortSignal {
     if (this.#controller === null) {
       this.#controller = new AbortController();

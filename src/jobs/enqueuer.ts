@@ -4,7 +4,7 @@
  * concern. Resolves after the commit and never before.
  */
 import { MillraceError } from '../core/errors.ts';
-import { isPlain, type JobRef, type NewJob } from '../core/job.ts';
+import { formatJobId, isPlain, type JobRef, type NewJob } from '../core/job.ts';
 import type { SqlTransaction } from '../core/sql-transaction.ts';
 import type { EnqueueResult, JobStore } from '../ports/jobs.ts';
 import { sleep } from '../runtime/bell.ts';
@@ -177,4 +177,11 @@ export class Enqueuer {
 
 function queuesOf(jobs: readonly NewJob[]): string[] {
   return [...new Set(jobs.map(({ queue }) => queue))];
+}
+
+/** The parents by name, for whoever shows the job and for `results()` of its handler. */
+export function withParents(job: NewJob): NewJob {
+  const overrides = JSON.parse(job.optionsJson ?? '{}') as Record<string, unknown>;
+  const dependsOn = job.dependsOn.map(formatJobId);
+  return { ...job, optionsJson: JSON.stringify({ ...overrides, dependsOn }) };
 }

@@ -14,13 +14,16 @@ import type { JobOptions } from '../core/job-options.ts';
 import type { ScheduleOptions } from '../core/schedule-rule.ts';
 import type { JobCounts, JobFilter } from '../ports/job-queries.ts';
 import type { JobStore, JobVerb, QueueSettings, QueueState, WorkerInfo } from '../ports/jobs.ts';
-import { sleep } from '../runtime/bell.ts';
+import type { DeploymentMode } from '../runtime/heads.ts';
 import { Listener } from '../runtime/listener.ts';
 import { parseJobsNotice } from './announcer.ts';
 import { type BulkJobsRequest, type BulkOperation, startBulkOperation } from './bulk-operation.ts';
+import type { ConductedQueue, Conductor } from './conducting.ts';
 import { consoleLog } from './console-log.ts';
-import { Enqueuer } from './enqueuer.ts';
+import { Enqueuer, withParents } from './enqueuer.ts';
 import type { JobMiddleware } from './executor.ts';
+import { Gates } from './gates.ts';
+import { jobsHealth } from './health.ts';
 import { type JobEventName, type JobEvents, Lifecycle } from './lifecycle.ts';
 import type {
   Enqueued,
@@ -32,10 +35,12 @@ import type {
 } from './options.ts';
 import type { Why } from './reason.ts';
 import { createSchedules, type Schedules, type ScheduleView } from './schedule/schedules.ts';
+import { Tenure } from './tenure.ts';
 import { asSqlTransaction } from './transaction.ts';
 import { Upkeep } from './upkeep.ts';
+import { changeJobs } from './verbs.ts';
 import { type JobView, toJobView } from './view.ts';
-import { type Finish, resultOf, Waiters } from './waiters.ts';
+import { resultOf, Waiters } from './waiters.ts';
 import { explainJob } from './why.ts';
 import { type JobTotals, Work } from './work.ts';
 
@@ -45,6 +50,8 @@ const weekMs = 7 * 86_400_000;
 export class Jobs {
   readonly store: JobStore;
   readonly workerId = crypto.randomUUID();
+  /** For what else this process holds under its epoch. */
+  readonly tenure: Tenure;
   readonly #options: JobsOptions;
   readonly #lifecycle = new Lifecycle();
   readonly #waiters: Waiters;
@@ -54,6 +61,7 @@ export class Jobs {
   readonly #schedules: Schedules;
   readonly #stopping = new AbortController();
   readonly #upkeep: Upkeep;
+  readonly #gates: Gates;
   readonly #onClose: () => Promise<void>;
   #state: 'new' | 'started' | 'stopped' = 'new';
   #listening = false;
@@ -65,6 +73,7 @@ export class Jobs {
     this.#options = options;
     this.#onClose = onClose;
     const onError = (error: unknown, where: string) => this.#noteError(error, where);
+    this.#gates = new Gates(options.mode ?? 'Hybrid', (...woken) => this.#work.wake(...woken));
     this.#waiters = new Waiters(store);
     const { batchMax = 2_000, bufferMax = 20_000 } = options;
     this.#enqueuer = new Enqueuer({
@@ -74,7 +83,7 @@ export class Jobs {
       patienceMs: 30_000,
       settleMs: 1.5,
       othersListen: () => this.#state !== 'started' || this.#work.session.workers !== 1,
-      onWaiting: (queue, lanes) => this.#work.wake(queue, lanes),
+      onWaiting: (queue, lanes) => this.#gates.tell(queue, lanes, 'local'),
       onError,
     });
     this.#work = new Work({
@@ -88,10 +97,16 @@ export class Jobs {
       crashesMax: options.crashesMax ?? 3,
       claimMax: batchMax,
       log: options.log ?? consoleLog,
+      gates: this.#gates,
       // Lanes first: a claim that knows of none would take what is less urgent.
-      onBegun: () => void this.#upkeep.lookAtAll(),
+      onBegun: () => {
+        void this.#upkeep.lookAtAll();
+        this.tenure.begun();
+      },
+      onLost: (epoch, cause) => this.tenure.lost(epoch, cause),
       onError,
     });
+    this.tenure = this.#createTenure();
     this.#listener = new Listener(store.notices, {
       probeEveryMs: 5_000,
       backoffMs: [50, 2_000],
@@ -103,8 +118,9 @@ export class Jobs {
       pollMs: options.pollMs ?? [50, 1_000],
       retentionMs: options.retentionMs === undefined ? weekMs : options.retentionMs,
       queues: () => this.#work.queues,
-      listens: () => this.#listener.connected,
-      wake: (queue, lanes) => this.#work.wake(queue, lanes),
+      listens: () => this.#listener.connected && this.mode !== 'PollingOnly',
+      polls: (queue) => this.#gates.polls(queue),
+      tell: (queue, lanes, source) => this.#gates.tell(queue, lanes, source),
       onError,
     });
     this.#schedules = createSchedules({
@@ -184,14 +200,40 @@ export class Jobs {
     }
   }
 
-  /** A handler for every job of a queue whose name has none of its own. */
+  /** A handler for every job of a queue, or those it `knows`, whose name has none of its own. */
   workQueue(
     queue: string,
     definition: AnyJobDefinition,
-    options: { readonly concurrency?: number } = {},
+    options: { readonly concurrency?: number; readonly knows?: (name: string) => boolean } = {},
   ): void {
-    this.#work.catchAll(queue, definition);
+    this.#work.catchAll(queue, definition, options.knows);
     this.#begin(queue, options.concurrency ?? concurrencyDefault);
+  }
+
+  /** How often the connection for notices was built anew. */
+  get reconnects(): number {
+    return this.#listener.rebuilt;
+  }
+
+  get mode(): DeploymentMode {
+    return this.#gates.mode;
+  }
+
+  /**
+   * Changes how jobs are found, while running: by notices, by looking, or both. Nothing is lost or
+   * restarted by it, and due times count in every mode.
+   * @throws MillraceError CONFIG_INVALID
+   */
+  async switchMode(mode: DeploymentMode): Promise<void> {
+    this.#gates.mode = mode;
+    this.#upkeep.reconsider();
+    if (this.#state === 'started') await this.#upkeep.lookAtAll();
+  }
+
+  /** Leaves it to `conductor` when a queue is claimed from here, and how much. */
+  conduct(queue: string, conductor: Conductor, concurrency = concurrencyDefault): ConductedQueue {
+    this.#begin(queue, concurrency);
+    return this.#work.conduct(queue, conductor, concurrency);
   }
 
   /** Wraps the handlers of single jobs, the first one outermost. */
@@ -350,33 +392,31 @@ export class Jobs {
     return { enqueued: this.#enqueuer.enqueued, ...this.#work.totals };
   }
 
-  async health(): Promise<JobsHealth> {
-    const problems: string[] = [];
-    const answered = await Promise.race([
-      this.store.ping().then(
-        () => true,
-        () => false,
-      ),
-      sleep(3_000, this.#stopping.signal).then(() => false),
-    ]);
-    if (!answered) problems.push('the store does not answer');
-    const { session } = this.#work;
-    const started = this.#state === 'started';
-    if (started && session.epoch === null) problems.push('the lease is lost');
-    const mustListen = started && this.#options.notices !== false;
-    if (mustListen && !this.#listener.connected) problems.push('the listener is reconnecting');
-    return {
-      ready: started && answered && session.epoch !== null,
-      problems,
+  health(): Promise<JobsHealth> {
+    return jobsHealth({
+      store: this.store,
+      work: this.#work,
       workerId: this.workerId,
-      epoch: session.epoch,
-      workers: session.workers,
+      started: this.#state === 'started',
+      listens: this.#options.notices !== false,
+      mode: this.mode,
       listening: this.#listener.connected,
-      ...this.#work.load(),
-      queues: this.#work.queues,
+      reconnects: this.reconnects,
       errors: this.#errors,
       lastError: this.#lastError,
-    };
+      signal: this.#stopping.signal,
+    });
+  }
+
+  #createTenure(): Tenure {
+    return new Tenure({
+      session: this.#work.session,
+      notices: this.store.notices,
+      tell: (queue) => this.#enqueuer.tell(queue, []),
+      hold: (queue) => this.#work.worker(queue)?.hold(),
+      listen: () => this.#listen(),
+      listens: () => this.#listener.connected,
+    });
   }
 
   #prepare(
@@ -385,29 +425,21 @@ export class Jobs {
     options?: EnqueueOptions,
     nowMs?: number,
   ): NewJob {
-    const job = (definition as JobDefinition).prepare(payload, options, nowMs);
-    if (job.dependsOn.length === 0) return job;
-    const overrides = JSON.parse(job.optionsJson ?? '{}') as Record<string, unknown>;
-    const dependsOn = job.dependsOn.map(formatJobId);
-    return { ...job, optionsJson: JSON.stringify({ ...overrides, dependsOn }) };
+    const trace = options?.traceparent ?? this.#options.tracing?.current() ?? null;
+    const traced = trace === null ? options : { ...options, traceparent: trace };
+    const job = (definition as JobDefinition).prepare(payload, traced, nowMs);
+    return job.dependsOn.length === 0 ? job : withParents(job);
   }
 
   async #enqueue(jobs: readonly NewJob[], options?: EnqueueOptions): Promise<Enqueued[]> {
     const results = options?.tx
       ? await this.#enqueuer.enqueueIn(asSqlTransaction(options.tx), jobs)
       : await this.#enqueuer.enqueue(jobs);
-    if (this.#lifecycle.wants('enqueued')) this.#tellEnqueued(jobs, results);
+    if (this.#lifecycle.wants('enqueued')) this.#lifecycle.tellEnqueued(jobs, results);
     return results.map(({ lane, offset, duplicate = false }) => ({
       id: `${lane}-${offset}`,
       duplicate,
     }));
-  }
-
-  #tellEnqueued(jobs: readonly NewJob[], results: readonly JobRef[]): void {
-    for (const [i, { name, queue, tenantId }] of jobs.entries()) {
-      const id = formatJobId(results[i] as JobRef);
-      this.#lifecycle.emit('enqueued', { id, name, queue, tenantId });
-    }
   }
 
   async #change(verb: JobVerb, ids: string | readonly string[]): Promise<string[]> {
@@ -415,26 +447,8 @@ export class Jobs {
     return (await this.#changeRefs(verb, list.map(parseJobId))).map(formatJobId);
   }
 
-  async #changeRefs(verb: JobVerb, refs: readonly JobRef[]): Promise<readonly JobRef[]> {
-    const changed = await this.store.change(verb, refs);
-    if (changed.length === 0) return changed;
-    const { notices } = this.store;
-    if (verb === 'cancel') {
-      this.#work.cancelHere(changed);
-      for (const ref of changed) {
-        const error = null;
-        const finish: Finish = { kind: 'failed', status: 'cancelled', error };
-        this.#waiters.finish(formatJobId(ref), finish);
-      }
-      for (let from = 0; from < changed.length; from += 200) {
-        const ids = changed.slice(from, from + 200).map(formatJobId);
-        await notices.send(`cancel ${ids.join(' ')}`).catch(() => {});
-      }
-    } else if (verb === 'retry' || verb === 'run') {
-      this.#work.wakeAll();
-      await notices.send('look').catch(() => {});
-    }
-    return changed;
+  #changeRefs(verb: JobVerb, refs: readonly JobRef[]): Promise<readonly JobRef[]> {
+    return changeJobs({ store: this.store, work: this.#work, waiters: this.#waiters }, verb, refs);
   }
 
   #begin(queue: string, concurrency: number): void {
@@ -450,7 +464,7 @@ export class Jobs {
   #hear(notice: string): void {
     const waiting = parseJobsNotice(notice);
     if (waiting) {
-      this.#work.wake(waiting.queue, waiting.lanes);
+      this.#gates.tell(waiting.queue, waiting.lanes, 'notice');
       return;
     }
     const [what, ...rest] = notice.split(' ');
@@ -459,6 +473,7 @@ export class Jobs {
     else if (what === 'look') this.#work.wakeAll();
     else if (what === 'schedules') this.#schedules.wake();
     else this.#waiters.hear(notice);
+    this.tenure.heard(notice);
   }
 
   #listen(): void {

@@ -2,7 +2,9 @@
  * What happens to jobs in this process, for listeners. Nothing is built for an event that nobody
  * listens to: the hot path asks `wants` first. A listener that throws is reported, no more.
  */
+
 import type { JobErrorRecord } from '../core/error-record.ts';
+import { formatJobId, type JobRef, type NewJob } from '../core/job.ts';
 
 /** The job that an event is about. */
 export interface JobIdentity {
@@ -58,6 +60,13 @@ export class Lifecycle {
 
   wants(name: JobEventName): boolean {
     return this.#listeners.has(name);
+  }
+
+  tellEnqueued(jobs: readonly NewJob[], results: readonly JobRef[]): void {
+    for (const [i, { name, queue, tenantId }] of jobs.entries()) {
+      const id = formatJobId(results[i] as JobRef);
+      this.emit('enqueued', { id, name, queue, tenantId });
+    }
   }
 
   emit<Name extends JobEventName>(name: Name, event: JobEvents[Name]): void {

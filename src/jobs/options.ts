@@ -2,11 +2,15 @@
 import type { JobLog } from '../core/job-context.ts';
 import type { AnyJobDefinition } from '../core/job-definition.ts';
 import type { JobOptions } from '../core/job-options.ts';
+import type { Tracing } from '../ports/tracing.ts';
+import type { DeploymentMode } from '../runtime/heads.ts';
 import type { JobMiddleware } from './executor.ts';
 import type { JobAttempt } from './lifecycle.ts';
 import type { CallerTransaction } from './transaction.ts';
 
 export interface JobsOptions {
+  /** Which wakers find jobs; Hybrid by default. */
+  readonly mode?: DeploymentMode;
   /** 1,000 ms by default. */
   readonly heartbeatMs?: number;
   /** A worker silent for so long is dead, and its jobs run again; 5,000 ms by default. */
@@ -27,6 +31,8 @@ export interface JobsOptions {
   readonly notices?: boolean;
   /** Where lines of handlers' own log go; the console by default. */
   readonly log?: (job: JobAttempt) => JobLog;
+  /** Jobs enqueued inside a span carry its `traceparent`. */
+  readonly tracing?: Tracing;
   /** Told of errors that were survived. */
   readonly onError?: (error: unknown, where: string) => void;
 }
@@ -57,11 +63,14 @@ export interface WorkOptions {
 
 export interface JobsHealth {
   readonly ready: boolean;
+  readonly mode: DeploymentMode;
   readonly problems: readonly string[];
   readonly workerId: string;
   readonly epoch: number | null;
   readonly workers: number;
   readonly listening: boolean;
+  /** How often the connection for notices was built anew. */
+  readonly reconnects: number;
   readonly running: number;
   readonly concurrency: number;
   readonly queues: readonly string[];

@@ -8,6 +8,7 @@ import { isSuspect, type JobRef } from '../core/job.ts';
 import type { AnyJobDefinition } from '../core/job-definition.ts';
 import type { ClaimedJob, ExchangeResult } from '../ports/jobs.ts';
 import type { Channel, ChannelWorker, ClaimWish } from './channel.ts';
+import type { ClaimReport } from './conducting.ts';
 import type { Executor } from './executor.ts';
 import type { RunningJob, Slot } from './running-job.ts';
 import type { Session } from './session.ts';
@@ -25,6 +26,11 @@ export interface QueueWorkerOptions {
   readonly executor: Executor;
   /** A job whose name nobody here knows: put off, so that another worker may have it. */
   putOff(job: ClaimedJob, epoch: number): void;
+  /** Claimed and not wanted any more: they wait again. */
+  handBack(jobs: readonly ClaimedJob[], epoch: number): void;
+  onClaimed(report: ClaimReport): void;
+  /** Enqueues of this process are to be found by somebody first. */
+  apart(): boolean;
 }
 
 const horizonMs = 15;
@@ -43,7 +49,11 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
   readonly #running = new Set<RunningJob>();
   #slotsTaken = 0;
   #lanes = new Set<number>();
+  /** Lanes of which only so many jobs are wanted. */
+  readonly #rations = new Map<number, number>();
   #rowsMayWait = true;
+  #concurrency: number;
+  #held = false;
   #suspects = 0;
   readonly #solitude: Solitude;
   #meanMs = horizonMs;
@@ -60,6 +70,7 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
 
   constructor(options: QueueWorkerOptions) {
     this.#options = options;
+    this.#concurrency = options.concurrency;
     this.#solitude = new Solitude(() => {
       this.#fill();
       options.channel.kick();
@@ -72,7 +83,10 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
     return this.#options.channel.queue;
   }
   get concurrency(): number {
-    return this.#options.concurrency;
+    return this.#concurrency;
+  }
+  get apart(): boolean {
+    return this.#options.apart();
   }
   get running(): number {
     return this.#running.size;
@@ -91,29 +105,69 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
     if (!this.#stopping) this.#options.channel.kick();
   }
 
+  /** So many jobs of the lane may wait, and no more are wanted. */
+  wakeFor(lane: number, most: number): void {
+    this.#rations.set(lane, most);
+    if (!this.#stopping) this.#options.channel.kick();
+  }
+
+  /** From now on; what runs already goes on. */
+  resize(concurrency: number): void {
+    this.#concurrency = concurrency;
+    this.#fill();
+  }
+
+  /** Claims nothing until it may proceed, and hands back what was not started. */
+  hold(): void {
+    this.#held = true;
+    this.#rations.clear();
+    const { epoch } = this;
+    const left = this.#takeBuffer();
+    for (const job of left) if (isSuspect(job)) this.#suspects -= 1;
+    if (left.length > 0 && epoch !== null) this.#options.handBack(left, epoch);
+  }
+
+  proceed(): void {
+    this.#held = false;
+    this.wake();
+  }
+
   wish(enqueues: boolean): ClaimWish | null {
     if (this.#stopping || this.paused || this.#claiming || this.epoch === null) return null;
-    if (!enqueues && this.#lanes.size === 0 && !this.#rowsMayWait) return null;
+    if (this.#held) return null;
+    const known = this.#lanes.size > 0 || this.#rations.size > 0 || this.#rowsMayWait;
+    if (!enqueues && !known) return null;
     if (this.#limitedUntil > performance.now()) return null;
     const target = this.#target();
     const have = this.#running.size + this.buffered;
     // Refill when half empty: claims of a few jobs each would cost a commit each.
-    if (have * 2 > target && have >= this.#options.concurrency) return null;
+    if (have * 2 > target && have >= this.#concurrency) return null;
     const max = target - have;
     if (max <= 0) return null;
     if (have > 0 && this.#solitude.wanted) return null; // until the slots are empty
     const suspects = this.#suspects === 0 && (have === 0 || this.#solitude.hurried);
     // What is only held when the process ends is blamed as well: a suspect comes by itself.
     const alone = have === 0 && this.#solitude.wanted;
-    return { max: alone ? 1 : max, lanes: [...this.#lanes], suspects };
+    const ration = this.#lanes.size === 0 ? this.#nextRation() : null;
+    if (ration !== null) {
+      return { max: alone ? 1 : Math.min(max, ration[1]), lanes: [ration[0]], suspects, ration };
+    }
+    return { max: alone ? 1 : max, lanes: [...this.#lanes], suspects, ration: null };
   }
 
-  begin(_wish: ClaimWish): { epoch: number; claimNo: number } | null {
+  /** One lane at a time, so that none gives what another was asked for. */
+  #nextRation(): readonly [lane: number, most: number] | null {
+    for (const ration of this.#rations) return ration;
+    return null;
+  }
+
+  begin({ ration }: ClaimWish): { epoch: number; claimNo: number } | null {
     const { epoch } = this;
     if (epoch === null) return null;
     this.#claiming = true;
     // What is named from here on was not seen by this claim.
-    this.#lanes = new Set();
+    if (ration === null) this.#lanes = new Set();
+    else this.#rations.delete(ration[0]);
     this.#rowsMayWait = false;
     return { epoch, claimNo: this.#options.session.openClaim() };
   }
@@ -125,7 +179,14 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
     session.hold(claimNo, claimed.length);
     session.letGo(claimNo, 1);
     this.paused = result.paused;
-    for (const lane of lanesLeft) this.#lanes.add(lane);
+    if (this.#held) {
+      if (claimed.length > 0) this.#options.handBack(claimed, this.epoch as number);
+      return;
+    }
+    if (wish.ration === null) for (const lane of lanesLeft) this.#lanes.add(lane);
+    const over = wish.ration !== null && !this.#keepRation(wish.ration, result);
+    const ration = wish.ration === null ? null : { lane: wish.ration[0], over };
+    this.#options.onClaimed({ jobs: claimed, ration, looked: wish.lanes.length > 0 });
     if (limitedMs !== null) {
       // 0: as soon as a job is settled somewhere, which others cannot tell us; so we look.
       const waitMs = limitedMs > 0 ? limitedMs : claimed.length > 0 ? 0 : this.#limitedMs;
@@ -145,6 +206,14 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
     // First, so that it runs before anything else of this claim can end the process.
     this.#append(suspects.length > 0 ? [...suspects, ...claimed.filter(isSound)] : claimed);
     this.#fill();
+  }
+
+  /** False when the lane gives no more. State rows that came instead do not use it up. */
+  #keepRation([lane, most]: readonly [number, number], result: ExchangeResult): boolean {
+    const left = most - result.claimed.filter((job) => job.lane === lane).length;
+    if (left <= 0 || !result.lanesLeft.includes(lane)) return false;
+    if (!this.#rations.has(lane)) this.#rations.set(lane, left);
+    return true;
   }
 
   refuse(epoch: number, _jobs: number, cause: MillraceError): void {
@@ -167,7 +236,8 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
   /** A job of this worker has come to its end, or another's might have. */
   settled(): void {
     this.#limitedUntil = 0;
-    if (this.#lanes.size > 0 || this.#rowsMayWait) this.#options.channel.kick();
+    const known = this.#lanes.size > 0 || this.#rations.size > 0 || this.#rowsMayWait;
+    if (known) this.#options.channel.kick();
   }
 
   /** The one with this reference, if it runs here. */
@@ -206,6 +276,10 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
     this.#stopping = true;
     if (this.#timer) clearTimeout(this.#timer);
     if (this.#batchTimer) clearTimeout(this.#batchTimer);
+    return this.#takeBuffer();
+  }
+
+  #takeBuffer(): readonly ClaimedJob[] {
     const left = this.#buffer.slice(this.#next);
     this.#buffer = [];
     this.#next = 0;
@@ -222,7 +296,8 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
   }
 
   #target(): number {
-    const { concurrency, claimMax } = this.#options;
+    const concurrency = this.#concurrency;
+    const { claimMax } = this.#options;
     if (this.#meanMs >= horizonMs) return concurrency;
     const soon = Math.ceil((concurrency * horizonMs) / Math.max(this.#meanMs, 0.001));
     return Math.max(concurrency, Math.min(soon, claimMax));
@@ -239,8 +314,8 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
   }
 
   #fill(): void {
-    const { concurrency, definitionOf } = this.#options;
-    while (this.#slotsTaken < concurrency && this.#next < this.#buffer.length) {
+    const { definitionOf } = this.#options;
+    while (this.#slotsTaken < this.#concurrency && this.#next < this.#buffer.length) {
       if (this.#solitude.taken) return;
       const { epoch } = this;
       if (epoch === null) return;

@@ -20,7 +20,7 @@ export interface SessionOptions {
   load(): { readonly running: number; readonly concurrency: number };
   onBegun(): void;
   /** Nothing held may be settled any more. */
-  onLost(cause: MillraceError): void;
+  onLost(cause: MillraceError, epoch: number): void;
   onCancelled(jobs: readonly JobRef[]): void;
   onRecovered(recovery: Recovery): void;
   onError(error: unknown, where: string): void;
@@ -94,7 +94,7 @@ export class Session {
     this.#epoch = null;
     this.#open.clear();
     this.#claims = 0;
-    this.#options.onLost(cause);
+    this.#options.onLost(cause, epoch);
     this.#bell.ring();
   }
 

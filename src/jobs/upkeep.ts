@@ -4,7 +4,8 @@
  * retention.
  */
 import type { JobStore } from '../ports/jobs.ts';
-import { sleep } from '../runtime/bell.ts';
+import { Bell, sleep } from '../runtime/bell.ts';
+import type { WakeSource } from '../runtime/heads.ts';
 
 export interface UpkeepOptions {
   readonly store: JobStore;
@@ -13,9 +14,11 @@ export interface UpkeepOptions {
   /** Null: finished jobs are kept. */
   readonly retentionMs: number | null;
   queues(): readonly string[];
-  /** False while notices cannot reach this process. */
+  /** False while notices cannot reach this process, or do not count. */
   listens(): boolean;
-  wake(queue: string, lanes: readonly number[]): void;
+  /** This queue is to be looked at now and then. */
+  polls(queue: string): boolean;
+  tell(queue: string, lanes: readonly number[], source: WakeSource): void;
   onError(error: unknown, where: string): void;
 }
 
@@ -25,6 +28,7 @@ const pruneLimit = 10_000;
 export class Upkeep {
   readonly #options: UpkeepOptions;
   readonly #stop = new AbortController();
+  readonly #bell = new Bell();
   #loops: Promise<unknown> = Promise.resolve();
 
   constructor(options: UpkeepOptions) {
@@ -37,14 +41,23 @@ export class Upkeep {
 
   async stop(): Promise<void> {
     this.#stop.abort();
+    this.#bell.ring();
     await this.#loops;
   }
 
-  /** Which lanes of a queue have jobs, said by nobody but the store. */
-  async lookAt(queue: string): Promise<void> {
-    const { store, wake, onError } = this.#options;
+  /** How often to look has changed. */
+  reconsider(): void {
+    this.#bell.ring();
+  }
+
+  /**
+   * Which lanes of a queue have jobs, said by nobody but the store. Unless the poller asks, it
+   * counts as a notice: it stands for those that were missed.
+   */
+  async lookAt(queue: string, source: WakeSource = 'notice'): Promise<void> {
+    const { store, tell, onError } = this.#options;
     try {
-      wake(queue, await store.readyLanes(queue));
+      tell(queue, await store.readyLanes(queue), source);
     } catch (error) {
       onError(error, `looking at ${queue}`);
     }
@@ -56,14 +69,14 @@ export class Upkeep {
   }
 
   async #look(): Promise<void> {
-    const { pollMs, queues, listens } = this.#options;
+    const { pollMs, queues, listens, polls } = this.#options;
     const [least, most] = pollMs;
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      await sleep((listens() ? most : least) * (0.8 + Math.random() * 0.4), signal);
+      await this.#bell.wait((listens() ? most : least) * (0.8 + Math.random() * 0.4));
       for (const queue of queues()) {
         if (signal.aborted) return;
-        await this.lookAt(queue);
+        if (polls(queue)) await this.lookAt(queue, 'poll');
       }
     }
   }

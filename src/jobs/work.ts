@@ -12,10 +12,13 @@ import type { AnyJobDefinition } from '../core/job-definition.ts';
 import { outcomeOf } from '../core/job-outcome.ts';
 import type { ClaimedJob, JobDone, JobFailure, JobStore } from '../ports/jobs.ts';
 import { sleep } from '../runtime/bell.ts';
+import { CatchAlls } from './catch-all.ts';
+import type { ConductedQueue, Conductor } from './conducting.ts';
 import type { RunContext } from './context.ts';
 import { Deadlines } from './deadlines.ts';
 import type { Enqueuer } from './enqueuer.ts';
 import { Executor, type JobMiddleware } from './executor.ts';
+import type { Gates } from './gates.ts';
 import type { JobAttempt, Lifecycle } from './lifecycle.ts';
 import { QueueWorker } from './queue-worker.ts';
 import type { Ending, RunningJob } from './running-job.ts';
@@ -33,8 +36,10 @@ export interface WorkOptions {
   readonly crashesMax: number;
   readonly claimMax: number;
   readonly log: (job: JobAttempt) => JobLog;
+  readonly gates: Gates;
   /** There is an epoch: which lanes have jobs is to be found out. */
   onBegun(): void;
+  onLost(epoch: number, cause: MillraceError): void;
   onError(error: unknown, where: string): void;
 }
 
@@ -69,8 +74,7 @@ export class Work {
   readonly #options: WorkOptions;
   readonly #workers = new Map<string, QueueWorker>();
   readonly #definitions = new Map<string, AnyJobDefinition>();
-  /** For any job of a queue whose name is not defined. */
-  readonly #catchAll = new Map<string, AnyJobDefinition>();
+  readonly #catchAlls = new CatchAlls();
   readonly #executor: Executor;
   readonly #progress = new Map<string, JobRef & { progressJson: string }>();
   #progressTimer: NodeJS.Timeout | null = null;
@@ -87,7 +91,10 @@ export class Work {
       queues: () => [...this.#workers.keys()],
       load: () => this.load(),
       onBegun: options.onBegun,
-      onLost: (cause) => this.#lose(cause),
+      onLost: (cause, epoch) => {
+        this.#lose(cause);
+        options.onLost(epoch, cause);
+      },
       onCancelled: (jobs) => this.cancelHere(jobs),
       onRecovered: ({ jobs, quarantined }) => {
         this.totals.recovered += jobs.length;
@@ -128,8 +135,12 @@ export class Work {
     return this.#definitions.get(name);
   }
 
-  catchAll(queue: string, definition: AnyJobDefinition): void {
-    this.#catchAll.set(queue, definition);
+  catchAll(
+    queue: string,
+    definition: AnyJobDefinition,
+    knows: ((name: string) => boolean) | null = null,
+  ): void {
+    this.#catchAlls.add(queue, { definition, knows });
   }
 
   /** A worker for the queue; a second call for the same queue changes nothing. */
@@ -144,6 +155,9 @@ export class Work {
       definitionOf: (name) => this.#definitionFor(queue, name),
       executor: this.#executor,
       putOff: (job, epoch) => this.#putOff(job, epoch),
+      handBack: (jobs, epoch) => this.#handBack(queue, jobs, epoch),
+      onClaimed: (report) => this.#options.gates.conductorOf(queue)?.claimed(report),
+      apart: () => this.#options.gates.apart(queue),
     });
     this.#workers.set(queue, worker);
     channel.attach({
@@ -166,12 +180,19 @@ export class Work {
       get epoch() {
         return worker.epoch;
       },
+      get apart() {
+        return worker.apart;
+      },
     });
     worker.wake();
   }
 
   get queues(): readonly string[] {
     return [...this.#workers.keys()];
+  }
+
+  worker(queue: string): QueueWorker | undefined {
+    return this.#workers.get(queue);
   }
 
   load(): { running: number; concurrency: number } {
@@ -182,6 +203,36 @@ export class Work {
       concurrency += worker.concurrency;
     }
     return { running, concurrency };
+  }
+
+  /** @throws MillraceError CONFIG_INVALID when somebody conducts it already. */
+  conduct(queue: string, conductor: Conductor, concurrency: number): ConductedQueue {
+    const worker = this.#workers.get(queue) as QueueWorker;
+    const close = this.#options.gates.conduct(queue, conductor);
+    const before = worker.concurrency;
+    worker.resize(Math.max(before, concurrency));
+    return {
+      queue,
+      get running() {
+        return worker.running;
+      },
+      get buffered() {
+        return worker.buffered;
+      },
+      get concurrency() {
+        return worker.concurrency;
+      },
+      claim: (lanes) => worker.wake(lanes),
+      claimSome: (lane, most) => worker.wakeFor(lane, most),
+      readyLanes: () => this.#options.store.readyLanes(queue),
+      hold: () => worker.hold(),
+      proceed: () => worker.proceed(),
+      abort: (cause) => worker.abort(cause),
+      close: () => {
+        close();
+        worker.resize(before);
+      },
+    };
   }
 
   wake(queue: string, lanes: readonly number[]): void {
@@ -252,7 +303,7 @@ export class Work {
   #definitionFor(queue: string, name: string): AnyJobDefinition | null {
     const definition = this.#definitions.get(name);
     if (definition && definition.body.kind !== 'none') return definition;
-    return this.#catchAll.get(queue) ?? null;
+    return this.#catchAlls.find(queue, name);
   }
 
   #lose(cause: MillraceError): void {
@@ -264,6 +315,14 @@ export class Work {
     this.#options.enqueuer.channel(job.queue).settle(epoch, { failed }, null, false);
   }
 
+  /** They wait again, first in line and without a try counted. */
+  #handBack(queue: string, jobs: readonly ClaimedJob[], epoch: number): void {
+    const after = () => {
+      for (const { claimNo } of jobs) this.session.letGo(claimNo, 1);
+    };
+    this.#options.enqueuer.channel(queue).settle(epoch, { released: jobs }, after, true);
+  }
+
   #letGoCancelled(job: ClaimedJob): void {
     const { epoch } = this.session;
     if (epoch === null) return;
@@ -272,10 +331,14 @@ export class Work {
   }
 
   #settle(run: RunningJob, ending: Ending, settled: boolean): void {
-    // What the worker's own stop made fail counts no try: the end of the session releases it.
-    if (ending.kind === 'lost' || (ending.kind === 'error' && run.handedBack)) return;
+    if (ending.kind === 'lost') return;
     const { lifecycle, enqueuer } = this.#options;
     const { job, context, epoch } = run;
+    // What the worker's own stop made fail counts no try.
+    if (ending.kind === 'error' && run.handedBack) {
+      this.#handBack(job.queue, [job], epoch);
+      return;
+    }
     if (ending.kind === 'value') {
       let resultJson: string | null = null;
       try {

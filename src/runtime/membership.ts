@@ -71,6 +71,12 @@ export class Membership {
     this.#bell.ring();
   }
 
+  /** Hands back what is held of a group that `groups` does not name any more. */
+  async leave(group: string): Promise<void> {
+    const mine = [...this.#held.values()].filter((lease) => lease.group === group);
+    await Promise.all(mine.map((lease) => this.#handBack(lease)));
+  }
+
   /** Goes on saying that the worker lives, and takes nothing any more. */
   close(): void {
     this.#closing = true;
@@ -153,7 +159,7 @@ export class Membership {
     }
     const staying = mine.filter((lease) => !this.#leaving.has(laneKey(lease)));
     const surplus = Math.max(0, staying.length - share);
-    for (const lease of staying.slice(0, surplus)) this.#handBack(lease);
+    for (const lease of staying.slice(0, surplus)) void this.#handBack(lease);
     let room = share - mine.length;
     for (let partition = 0; partition < partitions; partition += 1) {
       const seen = byPartition.get(partition);
@@ -170,16 +176,18 @@ export class Membership {
         const lease = { group, partition, epoch: seenEpoch + 1 };
         this.#held.set(laneKey(lease), lease);
         if (this.#closing) return;
+        if (!this.#options.groups().includes(group)) return this.#handBack(lease);
         this.#options.onTaken(lease);
         room -= 1;
       }
     }
   }
 
-  #handBack(lease: { group: string; partition: number; epoch: number }): void {
+  /** Never rejects. */
+  #handBack(lease: { group: string; partition: number; epoch: number }): Promise<void> {
     const key = laneKey(lease);
     this.#leaving.add(key);
-    void this.#options
+    return this.#options
       .onSurplus(lease)
       .then(() => this.#options.streams.releaseLease(lease))
       .catch((error) => this.#options.onError(error))

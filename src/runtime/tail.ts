@@ -5,6 +5,7 @@
  * would; after a gap (another process appended in between) it starts a new run.
  */
 import type { StoredEvent } from '../core/event.ts';
+import type { TypeSet } from '../core/event-pattern.ts';
 import type { ReadRequest, ReadResult } from '../ports/store.ts';
 
 type Batch = readonly StoredEvent[];
@@ -48,7 +49,7 @@ export class Tail {
   }
 
   /** Answers like the store, or null when the run does not reach from `after` on. */
-  read({ partition, after, limit }: ReadRequest, types: ReadonlySet<string>): ReadResult | null {
+  read({ partition, after, limit }: ReadRequest, types: TypeSet): ReadResult | null {
     const run = this.#runs[partition]?.events;
     const first = run?.[0];
     if (run === undefined || first === undefined || after + 1 < first.offset) return null;

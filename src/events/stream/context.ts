@@ -33,6 +33,7 @@ function prepareFollowUp<P>(
     input.key === undefined ? (definition.key(input.payload as P) ?? cause.key) : input.key;
   const prepared: PreparedEvent = prepareEvent<unknown>(definition as EventDefinition, {
     ...input,
+    ...traceOf(input, cause),
     tenantId,
     key,
     correlationId: input.correlationId ?? cause.correlationId,
@@ -44,6 +45,15 @@ function prepareFollowUp<P>(
       ? cause.partition
       : partitionFor(tenantId, key, partitions);
   return routeTo(partition, prepared);
+}
+
+const noTrace = Object.freeze({});
+
+/** A follow-up stays in the trace of what caused it. */
+function traceOf<P>({ metadata }: FollowUp<P>, cause: StoredEvent) {
+  const { traceparent } = cause.metadata;
+  if (traceparent === undefined || metadata?.traceparent !== undefined) return noTrace;
+  return { metadata: { ...metadata, traceparent } };
 }
 
 /** What both kinds of context share; the engine closes it when the handler has ended. */

@@ -3,6 +3,7 @@
  */
 import { MillraceError } from '../../core/errors.ts';
 import type { EventDefinition, StoredEvent } from '../../core/event.ts';
+import { createTypeSet, isTypePattern, type TypeSet } from '../../core/event-pattern.ts';
 import { parseRetryPolicy, type RetryPolicy } from '../../core/retry.ts';
 import { retryPolicies } from '../retry.ts';
 import type { BatchContext, HandlerContext } from './context.ts';
@@ -56,7 +57,7 @@ export interface Group {
   readonly name: string;
   readonly definitions: ReadonlyMap<string, AnyDefinition>;
   readonly types: readonly string[];
-  readonly typeSet: ReadonlySet<string>;
+  readonly typeSet: TypeSet;
   readonly concurrency: number;
   readonly batchMax: number;
   readonly lingerMs: number;
@@ -112,12 +113,23 @@ export function createGroup(subscription: Subscription): Group {
     name: group,
     definitions,
     types: [...definitions.keys()],
-    typeSet: new Set(definitions.keys()),
+    typeSet: createTypeSet([...definitions.keys()]),
     ...numbers,
     from: subscription.from ?? 'start',
     allowFutureVersions: subscription.allowFutureVersions ?? false,
     handle: (subscription.handle?.bind(subscription) ?? null) as Group['handle'],
     handleBatch: (subscription.handleBatch?.bind(subscription) ?? null) as Group['handleBatch'],
-    policy: (eventType) => policies.get(eventType) ?? retryPolicies.for(eventType),
+    policy: policyLookup(policies),
   };
+}
+
+/** By name, else by the first pattern that fits. */
+function policyLookup(policies: ReadonlyMap<string, RetryPolicy>): Group['policy'] {
+  const patterns = [...policies]
+    .filter(([type]) => isTypePattern(type))
+    .map(([type, policy]) => ({ types: createTypeSet([type]), policy }));
+  return (eventType) =>
+    policies.get(eventType) ??
+    patterns.find(({ types }) => types.has(eventType))?.policy ??
+    retryPolicies.for(eventType);
 }

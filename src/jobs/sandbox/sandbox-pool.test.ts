@@ -22,6 +22,7 @@ const context = {
   priority: 0,
   enqueuedAt: new Date(0),
   correlationId: null,
+  traceparent: null,
   metadata: {},
 };
 

@@ -242,7 +242,7 @@ export class SandboxThread {
 /** Without the tools that a handler's context has beside them: those cannot be copied. */
 function factsOf(context: JobFacts): JobFacts {
   const { id, name, queue, tenantId, key, attempt, priority, enqueuedAt } = context;
-  const { metadata, correlationId } = context;
+  const { metadata, correlationId, traceparent } = context;
   return {
     id,
     name,
@@ -254,5 +254,6 @@ function factsOf(context: JobFacts): JobFacts {
     enqueuedAt,
     metadata,
     correlationId,
+    traceparent,
   };
 }
