@@ -1,5 +1,6 @@
 /** Cases for failures: order behind a failed event, due retries, dead letters and their verbs. */
 import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { seededRandom } from '../../test/support/random.ts';
 import type { StoredEvent } from '../core/event.ts';
 import type { DeadLetter, DeadLetterVerb, FailureRecord } from './failures.ts';
@@ -319,5 +320,64 @@ export const failureCases: Cases = {
     ]);
     assert.deepEqual(await store.failures.fingerprints(`${tenant}-b`), []);
     assert.deepEqual(await store.failures.counts(`${tenant}-b`), []);
+  },
+
+  'old letters expire, and what waits behind one goes on': async (context) => {
+    const { at, settle, ref } = await deadLane(context);
+    const { failures } = context.store;
+    const request = { groups: [at.group], olderThanMs: 60_000, limit: 10 };
+    assert.deepEqual(await failures.expire(request), { removed: 0, partitions: [] });
+    assert.deepEqual(await failures.expire({ ...request, groups: ['another'], olderThanMs: 0 }), {
+      removed: 0,
+      partitions: [],
+    });
+    await sleep(2); // a letter is older than 0 ms when its millisecond is over
+    const expired = await failures.expire({ ...request, olderThanMs: 0 });
+    assert.deepEqual(expired, { removed: 1, partitions: [at] });
+    assert.equal(await failures.find(ref(0)), null);
+    const due = await failures.due(at, limits);
+    assert.equal(due.length, 2, 'the other two of its key are due, in order');
+    await settle([], offsets(due.map(({ event }) => event)));
+    assert.deepEqual((await context.store.streams.openCursor(at)).blocked, []);
+    assert.equal((await failures.expire({ ...request, olderThanMs: 0 })).removed, 0);
+  },
+
+  'letters that were dealt with expire as well, those under way do not': async (context) => {
+    const { at, apply, ref } = await deadLane(context, 1);
+    const other = await deadLane({ ...context, group: `${context.group}-2` }, 1);
+    await apply(0, { verb: 'discard' });
+    await other.apply(0, { verb: 'retry' });
+    await sleep(2);
+    const groups = [at.group, other.at.group];
+    const { failures } = context.store;
+    const expired = await failures.expire({ groups, olderThanMs: 0, limit: 10 });
+    assert.deepEqual(expired, { removed: 1, partitions: [at] });
+    assert.equal(await failures.find(ref(0)), null);
+    assert.equal((await failures.find(other.ref(0)))?.status, 'retrying');
+  },
+
+  'no more letters expire at once than asked for': async (context) => {
+    const { at, events } = await claimed(context, { count: 5 });
+    const settle = settler(context, at);
+    await settle(events.map((event) => failure(event, 'dead')));
+    await sleep(2);
+    const { failures } = context.store;
+    const removed: number[] = [];
+    for (let n = 0; n < 4; n += 1) {
+      const request = { groups: [at.group], olderThanMs: 0, limit: 2 };
+      removed.push((await failures.expire(request)).removed);
+    }
+    assert.deepEqual(removed, [2, 2, 1, 0]);
+  },
+
+  'letters are listed by a pattern of types': async (context) => {
+    const { at } = await deadLane(context, 2);
+    const list = async (eventType: string) =>
+      (await context.store.failures.list({ tenantId: context.tenant, group: at.group, eventType }))
+        .length;
+    assert.equal(await list('conformance.*'), 1);
+    assert.equal(await list('conformance.Thing'), 1);
+    assert.equal(await list('conformance_Thing'), 0);
+    assert.equal(await list('other.*'), 0);
   },
 };

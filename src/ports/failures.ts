@@ -54,6 +54,7 @@ export interface DeadLetter {
 export interface DeadLetterFilter {
   readonly tenantId: string;
   readonly group?: string;
+  /** A `*` in it stands for any text. */
   readonly eventType?: string;
   readonly exceptionId?: string;
   readonly fingerprint?: string;
@@ -98,6 +99,21 @@ export interface FailureStore {
    * NOT_FOUND when there is no such letter, DEAD_LETTER_STATE when its status does not allow it.
    */
   apply(ref: DeadLetterRef, verb: DeadLetterVerb): Promise<VerbResult>;
+  /**
+   * Removes letters of these groups that failed earlier than that, whatever became of them, at most
+   * `limit`. What waits behind one that was still pending goes on. Answers with how many went, and
+   * with the partitions whose owners should look for retries now.
+   */
+  expire(request: ExpireRequest): Promise<{
+    readonly removed: number;
+    readonly partitions: readonly GroupPartition[];
+  }>;
+}
+
+export interface ExpireRequest {
+  readonly groups: readonly string[];
+  readonly olderThanMs: number;
+  readonly limit: number;
 }
 
 export interface FingerprintCount {

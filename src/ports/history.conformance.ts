@@ -133,6 +133,9 @@ export const historyCases: Cases = {
         .sort();
     assert.deepEqual(await hours({ eventTypes: [Other.type] }), [3, 4, 5]);
     assert.deepEqual(await hours({ eventTypes: [Other.type, Thing.type] }), [0, 1, 2, 3, 4, 5]);
+    assert.deepEqual(await hours({ eventTypes: ['conformance.O*'] }), [3, 4, 5]);
+    assert.deepEqual(await hours({ eventTypes: ['*.Thing', Other.type] }), [0, 1, 2, 3, 4, 5]);
+    assert.deepEqual(await hours({ eventTypes: ['conformance_*'] }), []);
     assert.deepEqual(await hours({ from: at(1), to: at(4) }), [1, 2, 3], 'from and before to');
     assert.deepEqual(await hours({ key: 'k1', from: at(2) }), [3, 5]);
     assert.deepEqual(await hours({ correlationId: 'k0' }), [0, 2, 4, 5], 'by default the key');

@@ -9,6 +9,7 @@ export interface EventFilter {
   readonly tenantId: string;
   /** The exception (key) whose events are wanted. */
   readonly key?: string;
+  /** A `*` in one stands for any text. */
   readonly eventTypes?: readonly string[];
   readonly correlationId?: string;
   /** ISO 8601; the time of the event, inclusive. */

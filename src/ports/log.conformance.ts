@@ -221,6 +221,30 @@ export const logCases: Cases = {
     assert.ok(reads >= 7);
   },
 
+  'a * in a wanted type is any text, and nothing else is': async ({ store, tenant }) => {
+    const names = [
+      'like.shop.paid',
+      'like.shopXpaid',
+      'like.s_op.paid',
+      'like.shop%paid',
+      'Like.a',
+    ];
+    const events = names.slice(0, 3).map((type) => {
+      const { event, ...rest } = routed(store, { tenantId: tenant, key: 'k', payload: type });
+      return { ...rest, event: { ...event, eventType: type } };
+    });
+    const stored = await appended(store, events);
+    const [{ partition = 0, offset = 1 } = {}] = stored;
+    const found = async (...types: string[]) =>
+      (await readAll(store, { partition, after: offset - 1, types })).map((e) => e.payload);
+    assert.deepEqual(await found('like.*'), names.slice(0, 3));
+    assert.deepEqual(await found('like.*.paid'), [names[0], names[2]]);
+    assert.deepEqual(await found('like.s_op.*'), [names[2]], '_ is itself');
+    assert.deepEqual(await found('like.shop%*'), [], '% is itself');
+    assert.deepEqual(await found('*.shop.paid', names[1] as string), names.slice(0, 2));
+    assert.deepEqual(await found('Like*'), [], 'case counts');
+  },
+
   'reading beyond the head finds nothing and stays where it was': async ({ store, tenant }) => {
     const [stored] = await appended(store, numbered(store, tenant, 'k', 1));
     const { partition = 0, offset = 0 } = stored ?? {};

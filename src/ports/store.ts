@@ -13,6 +13,7 @@ import type { HistoryStore } from './history.ts';
 import type { JobStore } from './jobs.ts';
 import type { NoticeChannel } from './notices.ts';
 import type { StreamStore } from './streams.ts';
+import type { WorkflowStore } from './workflows.ts';
 
 /** An event with the partition it belongs to. */
 export interface RoutedEvent extends PreparedEvent {
@@ -56,7 +57,10 @@ export interface ReadRequest {
   readonly after: number;
   /** At most this many events; the scan itself looks at 16 times as many rows at most. */
   readonly limit: number;
-  /** Only these event types; `null` for all. Filtered in the store, before delivery. */
+  /**
+   * Only these event types; `null` for all. A `*` in one stands for any text. Filtered in the
+   * store, before delivery.
+   */
   readonly types: readonly string[] | null;
 }
 
@@ -116,6 +120,8 @@ export interface Store {
   readonly notices: NoticeChannel;
   /** Queues on the same database; closed with the store. */
   readonly jobs: JobStore;
+  /** Runs of workflows on the same database. */
+  readonly workflows: WorkflowStore;
   /** Runs statements as the schema's owner once per name, in a transaction, in order of names. */
   migrate(namespace: string, migrations: readonly Migration[]): Promise<readonly string[]>;
   /** Runs `work` in a transaction that sees one tenant's rows only. */

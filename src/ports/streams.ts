@@ -100,6 +100,7 @@ export interface StreamStore {
 
 export interface GroupRegistration {
   readonly group: string;
+  /** As in `ReadRequest.types`. */
   readonly eventTypes: readonly string[];
   readonly from: 'start' | 'end';
 }

@@ -26,7 +26,7 @@ export interface RunSummary extends RunInfo {
   /** Of a resting run. */
   readonly wakeAt: number | null;
   readonly resting: boolean;
-  /** Epoch that holds it, as far as the store knows; null: it rests, waits in a queue or has ended. */
+  /** Epoch that holds it, as far as the store knows; null: it rests, waits in a queue, or ended. */
   readonly epoch: number | null;
 }
 
@@ -63,8 +63,36 @@ export interface Investigation {
   readonly snapshotJson: string;
 }
 
+/** How many investigations there are of one kind. */
+export interface InvestigationCount {
+  readonly reason: DeadLetterReason;
+  readonly status: InvestigationState;
+  readonly count: number;
+  /** When the oldest of them was opened; milliseconds since 1970. */
+  readonly oldestAt: number;
+  /** Of all of them together: from opening to closing, milliseconds; 0 for pending ones. */
+  readonly resolvedMs: number;
+}
+
+/** Open runs in one of the states, `of` which so much time has passed: of the state, or the run. */
+export interface StaleLimit {
+  readonly states: readonly TaskState[];
+  readonly olderThanMs: number;
+  /** 'state' by default. */
+  readonly of?: 'state' | 'run' | undefined;
+}
+
 export interface WorkflowQueries {
+  /** Those that there are, in the order asked. */
   find(runIds: readonly string[]): Promise<readonly RunSummary[]>;
+  /**
+   * Ids that begin or end with that text of hexadecimal digits and dashes, newest first. Endings
+   * are looked for among the newest 100,000 runs.
+   */
+  match(
+    text: string,
+    options: { readonly tenantId?: string | undefined; readonly limit: number },
+  ): Promise<readonly string[]>;
   /** Newest first. */
   list(
     filter: RunFilter,
@@ -89,6 +117,9 @@ export interface WorkflowQueries {
     },
     page: { readonly limit: number; readonly after: string | null },
   ): Promise<{ readonly entries: readonly Investigation[]; readonly next: string | null }>;
+  findInvestigation(entryId: string): Promise<Investigation | null>;
+  investigationCounts(tenantId?: string): Promise<readonly InvestigationCount[]>;
+  /** Closes a pending one; null when there is none with that id, or it was closed before. */
   resolveInvestigation(
     entryId: string,
     change: {
@@ -97,9 +128,15 @@ export interface WorkflowQueries {
       readonly notes: string | null;
     },
   ): Promise<Investigation | null>;
-  /** Open runs that have been in one of the states for longer than that, oldest first. */
+  /**
+   * Open runs beyond one of the limits, in the order of their ids: oldest first. Pages go on after
+   * the last run of the one before.
+   */
   stale(
-    limits: readonly { readonly states: readonly TaskState[]; readonly olderThanMs: number }[],
+    limits: readonly StaleLimit[],
     limit: number,
+    after?: string | null,
   ): Promise<readonly RunSummary[]>;
+  /** Does the work unless another process does such work right now; then it answers null. */
+  alone<T>(work: () => Promise<T>): Promise<T | null>;
 }

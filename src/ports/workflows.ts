@@ -9,9 +9,9 @@
  *
  * Invariants every driver keeps: a commit is stored whole or not at all, with the effects of its
  * transaction; link n of a history exists once, so of two holders one is told `fenced`; an epoch
- * that was declared dead commits nothing (LEASE_LOST); a message is delivered once by its id, in the
- * order of its numbers, and never missed by a run that comes to rest meanwhile; a started run is
- * driven until it ends, whatever process dies.
+ * that was declared dead commits nothing (LEASE_LOST); a message is delivered once by its id, in
+ * the order of its numbers, and never missed by a run that comes to rest meanwhile; a started run
+ * is driven until it ends, whatever process dies.
  */
 import type { JobErrorRecord } from '../core/error-record.ts';
 import type { NewJob } from '../core/job.ts';
@@ -127,8 +127,8 @@ export interface RunCommit {
   /** The run is over. A parent is told in the same commit. */
   readonly end?: RunEnd | undefined;
   /**
-   * Nobody holds the run afterwards. With messages beyond `read` the change is stored and the run
-   * does not rest: the answer is `unread`.
+   * Nobody holds the run afterwards. With messages beyond `read`, or while somebody delivers one,
+   * the change is stored and the run does not rest: the answer is `unread`.
    */
   readonly rest?: (RunRest & { readonly read: number }) | undefined;
 }
@@ -211,8 +211,10 @@ export interface WorkflowStore {
   messages(runId: string, after: number): Promise<readonly StoredMessage[]>;
   /**
    * Stores messages, each for itself, in order. A resting run gets a job and is woken; a held one
-   * learns by the notice `run <runId>` and looks. `verb` messages reset and retry reopen a run that
-   * ended in error or cancelled: its end is taken away and it is woken.
+   * learns by the notice `run <runId>…` of `Store.notices` and looks (none is sent with `tx`).
+   * `verb` messages reset and retry reopen a run that ended in error or cancelled: its end is taken
+   * away and it is woken. What meets a long transaction that delivers to the same run is kept: it
+   * counts as delivered, and reaches the run by the next delivery, rest or `wakeDue` after its end.
    */
   deliver(
     messages: readonly NewMessage[],
@@ -230,7 +232,10 @@ export interface WorkflowStore {
     options: { tx?: SqlTransaction },
   ): Promise<{ readonly delivered: number; readonly woken: readonly string[] }>;
 
-  /** Gives resting runs whose time has come a job each. Safe to call from everywhere at once. */
+  /**
+   * Gives resting runs whose time has come a job each, and delivers messages that were kept. Safe
+   * to call from everywhere at once; call it again after `nextDueMs`, and every second or so.
+   */
   wakeDue(limit: number): Promise<{
     readonly runs: number;
     readonly nextDueMs: number | null;
@@ -238,6 +243,16 @@ export interface WorkflowStore {
   }>;
   /** Gives runs held by epochs that are dead a job each, once whoever calls. */
   recover(): Promise<{ readonly runs: number; readonly woken: readonly string[] }>;
+  /**
+   * Runs that wait in these queues get more urgent by one for each `everyMs` that they have waited,
+   * counted from their own priority; a bounded number. Safe to call from everywhere, however often.
+   * Returns how many were changed.
+   */
+  age(options: {
+    readonly queues: readonly string[];
+    readonly everyMs: number;
+    readonly limit: number;
+  }): Promise<number>;
   /** Removes ended runs with all that belongs to them, a bounded number. Returns how many. */
   prune(options: { olderThanMs: number; limit: number }): Promise<number>;
 }

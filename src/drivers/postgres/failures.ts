@@ -10,6 +10,7 @@ import type {
   VerbResult,
 } from '../../ports/failures.ts';
 import type { Database } from './connection.ts';
+import { likePattern } from './like-pattern.ts';
 import { type EventRow, toStoredEvent } from './rows.ts';
 import { sql } from './statements.ts';
 
@@ -81,7 +82,7 @@ export function createFailures(database: Database): FailureStore {
       const letters = await records<LetterRow>(sql.listDeadLetters, [
         filter.tenantId,
         filter.group ?? null,
-        filter.eventType ?? null,
+        filter.eventType === undefined ? null : likePattern(filter.eventType),
         filter.exceptionId ?? null,
         filter.fingerprint ?? null,
         filter.status ?? null,
@@ -115,6 +116,17 @@ export function createFailures(database: Database): FailureStore {
       return found.map(([group, status, count]) => ({ group, status, count }));
     },
     apply: (ref, verb) => applyVerb(database, ref, verb),
+    async expire({ groups, olderThanMs, limit }) {
+      const found = await rows<[string, number, number]>(sql.expireDeadLetters, [
+        groups,
+        olderThanMs,
+        limit,
+      ]);
+      return {
+        removed: found.reduce((sum, [, , removed]) => sum + removed, 0),
+        partitions: found.map(([group, partition]) => ({ group, partition })),
+      };
+    },
   };
 }
 

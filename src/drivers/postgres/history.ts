@@ -1,8 +1,10 @@
 /** The log read as history, each question inside a transaction that sees one tenant only. */
 import { MillraceError } from '../../core/errors.ts';
+import { isTypePattern } from '../../core/event-pattern.ts';
 import { isUuid } from '../../core/ids.ts';
 import type { EventFilter, EventPage, HistoryStore } from '../../ports/history.ts';
 import type { Database } from './connection.ts';
+import { likePattern } from './like-pattern.ts';
 import { type EventRow, eventColumnList, toStoredEvent } from './rows.ts';
 import { sql } from './statements.ts';
 import { asTenant } from './tenant.ts';
@@ -51,7 +53,9 @@ function listStatement(filter: EventFilter): { text: string; values: unknown[]; 
   const direction = filter.newestFirst ? 'desc' : 'asc';
   const beyond = filter.newestFirst ? '<' : '>';
   if (key !== undefined) add((p) => `e.key = ${p}`, key);
-  if (eventTypes) add((p) => `e.event_type = any (${p})`, eventTypes);
+  if (eventTypes?.some(isTypePattern)) {
+    add((p) => `e.event_type like any (${p})`, eventTypes.map(likePattern));
+  } else if (eventTypes) add((p) => `e.event_type = any (${p})`, eventTypes);
   if (correlationId !== undefined) {
     // The default correlation is not stored: it is the key, or the event's own id.
     add(

@@ -3,10 +3,12 @@
  * hot path holds here: inserts only, the head is the maximum of the primary key.
  */
 import { MillraceError } from '../../core/errors.ts';
+import { isTypePattern } from '../../core/event-pattern.ts';
 import type { LogStore, Position, RoutedEvent } from '../../ports/store.ts';
 import { intArray } from './array-writer.ts';
 import type { Database } from './connection.ts';
 import { eventColumns } from './event-columns.ts';
+import { likePattern } from './like-pattern.ts';
 import { type EventRow, toStoredEvent } from './rows.ts';
 import { sql } from './statements.ts';
 
@@ -72,12 +74,14 @@ export function createLog(database: Database, partitions: number): LogStore {
 
     async read({ partition, after, limit, types }) {
       const span = Math.min(limit * 16, 65_536);
+      const patterns = types?.filter(isTypePattern) ?? [];
       const rows = await database.rows<[number | null, ...EventRow]>(sql.read, [
         partition,
         after,
         limit,
         types,
         after + span,
+        patterns.map(likePattern),
       ]);
       const head = rows[0]?.[0] ?? 0;
       const events = rows

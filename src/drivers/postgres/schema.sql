@@ -209,6 +209,97 @@ create table millrace.worker (
   started_at timestamp with time zone default clock_timestamp() not null,
   heartbeat_at timestamp with time zone default clock_timestamp() not null
 );
+create table millrace.workflow_dead_letter (
+  entry_id uuid not null,
+  run_id uuid not null,
+  tenant_id text not null,
+  reason text not null,
+  status text default 'pending'::text not null,
+  state text not null,
+  entered_at timestamp with time zone default clock_timestamp() not null,
+  resolved_at timestamp with time zone,
+  resolved_by text,
+  notes text,
+  snapshot json not null
+);
+create table millrace.workflow_end (
+  run_id uuid not null,
+  ended_at timestamp with time zone not null,
+  state text not null,
+  result json,
+  error json
+);
+create table millrace.workflow_history (
+  run_id uuid not null,
+  at timestamp with time zone not null,
+  epoch bigint not null,
+  seq integer not null,
+  state smallint not null,
+  rested boolean not null,
+  change text not null
+);
+create table millrace.workflow_holder (
+  epoch bigint not null,
+  since timestamp with time zone default clock_timestamp() not null
+);
+create table millrace.workflow_message (
+  run_id uuid not null,
+  sent_at timestamp with time zone not null,
+  no integer not null,
+  kind text not null,
+  message_id text not null,
+  name text not null,
+  payload json not null
+);
+create table millrace.workflow_outbox (
+  no bigint generated always as identity not null,
+  run_id uuid not null,
+  message_id text not null,
+  kind text not null,
+  name text not null,
+  payload json not null
+);
+create table millrace.workflow_rest (
+  run_id uuid not null,
+  wake_at timestamp with time zone,
+  state text not null
+);
+create table millrace.workflow_run (
+  run_id uuid not null,
+  parent_run uuid,
+  started_at timestamp with time zone not null,
+  born_epoch bigint,
+  parent_step integer,
+  priority integer not null,
+  tenant_id text not null,
+  namespace text not null,
+  name text not null,
+  version text not null,
+  template_hash text not null,
+  identity text,
+  run_key text not null,
+  queue text not null,
+  job_name text not null,
+  correlation_id text not null,
+  traceparent text,
+  input json not null,
+  metadata json
+);
+create table millrace.workflow_template (
+  hash text not null,
+  namespace text not null,
+  name text not null,
+  version text not null,
+  definition json not null,
+  saved_at timestamp with time zone default clock_timestamp() not null
+);
+create table millrace.workflow_wait (
+  run_id uuid not null,
+  step integer not null,
+  tenant_id text not null,
+  event_type text not null,
+  event_key text
+);
 
 -- Constraints
 
@@ -238,6 +329,20 @@ alter table millrace.lease add constraint lease_pkey PRIMARY KEY (group_name, pa
 alter table millrace.setting add constraint setting_pkey PRIMARY KEY (name);
 alter table millrace.staged_event add constraint staged_event_pkey PRIMARY KEY (xid, seq);
 alter table millrace.worker add constraint worker_pkey PRIMARY KEY (worker_id);
+alter table millrace.workflow_dead_letter add constraint workflow_dead_letter_check CHECK (((status = 'pending'::text) = (resolved_at IS NULL)));
+alter table millrace.workflow_dead_letter add constraint workflow_dead_letter_pkey PRIMARY KEY (entry_id);
+alter table millrace.workflow_dead_letter add constraint workflow_dead_letter_reason_check CHECK ((reason = ANY (ARRAY['staleness_timeout'::text, 'max_retries_exceeded'::text, 'dependency_cycle_detected'::text, 'worker_unavailable'::text, 'manual_dlq'::text])));
+alter table millrace.workflow_dead_letter add constraint workflow_dead_letter_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'manually_resolved'::text, 'permanently_failed'::text, 'cancelled'::text])));
+alter table millrace.workflow_end add constraint workflow_end_pkey PRIMARY KEY (run_id);
+alter table millrace.workflow_history add constraint workflow_history_pkey PRIMARY KEY (run_id, seq);
+alter table millrace.workflow_holder add constraint workflow_holder_pkey PRIMARY KEY (epoch);
+alter table millrace.workflow_message add constraint workflow_message_pkey PRIMARY KEY (run_id, no);
+alter table millrace.workflow_message add constraint workflow_message_run_id_message_id_key UNIQUE (run_id, message_id);
+alter table millrace.workflow_outbox add constraint workflow_outbox_pkey PRIMARY KEY (no);
+alter table millrace.workflow_rest add constraint workflow_rest_pkey PRIMARY KEY (run_id);
+alter table millrace.workflow_run add constraint workflow_run_pkey PRIMARY KEY (run_id);
+alter table millrace.workflow_template add constraint workflow_template_pkey PRIMARY KEY (hash);
+alter table millrace.workflow_wait add constraint workflow_wait_run_id_step_event_type_event_key_key UNIQUE NULLS NOT DISTINCT (run_id, step, event_type, event_key);
 
 -- Indexes
 
@@ -259,6 +364,14 @@ CREATE INDEX job_state_over ON millrace.job_state USING btree (queue_id, status,
 CREATE INDEX job_state_uncounted ON millrace.job_state USING btree (lane_id, "offset") WHERE ((status = 'blocked'::text) AND (parents_left < 0));
 CREATE INDEX job_state_unique ON millrace.job_state USING btree (queue_id, tenant_id, unique_key) WHERE (unique_key IS NOT NULL);
 CREATE INDEX job_state_waiting ON millrace.job_state USING btree (queue_id, priority, run_at, lane_id, "offset") WHERE (status = 'waiting'::text);
+CREATE UNIQUE INDEX workflow_dead_letter_pending ON millrace.workflow_dead_letter USING btree (run_id) WHERE (status = 'pending'::text);
+CREATE INDEX workflow_dead_letter_run ON millrace.workflow_dead_letter USING btree (run_id);
+CREATE INDEX workflow_end_time ON millrace.workflow_end USING btree (ended_at);
+CREATE INDEX workflow_outbox_run ON millrace.workflow_outbox USING btree (run_id, no);
+CREATE INDEX workflow_rest_due ON millrace.workflow_rest USING btree (wake_at) WHERE (wake_at IS NOT NULL);
+CREATE INDEX workflow_run_born ON millrace.workflow_run USING btree (born_epoch) WHERE (born_epoch IS NOT NULL);
+CREATE UNIQUE INDEX workflow_run_identity ON millrace.workflow_run USING btree (tenant_id, namespace, name, identity) WHERE (identity IS NOT NULL);
+CREATE INDEX workflow_wait_event ON millrace.workflow_wait USING btree (tenant_id, event_type, event_key);
 
 -- Functions
 
@@ -569,6 +682,122 @@ begin
   end loop;
 end $function$
 ;
+CREATE OR REPLACE FUNCTION millrace.commit_runs(p_epoch bigint, p_runs uuid[], p_seqs integer[], p_states smallint[], p_changes text[], p_end_runs uuid[], p_end_states text[], p_end_results json[], p_end_errors json[], p_rests json, p_effects json, p_strict boolean, OUT number text, OUT woken text[], OUT unread uuid[], OUT told uuid[])
+ RETURNS record
+ LANGUAGE plpgsql
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+begin
+  if p_strict then
+    number := pg_current_xact_id();
+  end if;
+  perform pg_advisory_xact_lock_shared(7313, (p_epoch % 2147483647)::int);
+  if not exists (select 1 from millrace.job_worker w where w.epoch = p_epoch) then
+    raise exception 'epoch % was declared dead', p_epoch using errcode = 'MR002';
+  end if;
+  if p_end_runs is not null or p_rests is not null or p_effects is not null then
+    select c.woken, c.unread, c.told into woken, unread, told from millrace.commit_with_effects(
+      p_epoch, p_runs, p_seqs, p_states, p_changes, p_end_runs, p_end_states, p_end_results,
+      p_end_errors, p_rests, p_effects) c;
+    return;
+  end if;
+  insert into millrace.workflow_history
+    select x.run_id, clock_timestamp(), p_epoch, x.seq, x.state, false, x.change
+    from unnest(p_runs, p_seqs, p_states, p_changes) as x(run_id, seq, state, change);
+end $function$
+;
+CREATE OR REPLACE FUNCTION millrace.commit_with_effects(p_epoch bigint, p_runs uuid[], p_seqs integer[], p_states smallint[], p_changes text[], p_end_runs uuid[], p_end_states text[], p_end_results json[], p_end_errors json[], p_rests json, p_effects json, OUT woken text[], OUT unread uuid[], OUT told uuid[])
+ RETURNS record
+ LANGUAGE plpgsql
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+  v_now timestamptz := clock_timestamp();
+  m record;
+  v_tried uuid[];
+  v_resting uuid[] := '{}';
+begin
+  select array_agg(x.run_id) as runs, array_agg(x.message_id) as ids, array_agg(x.kind) as kinds,
+    array_agg(x.name) as names, array_agg(x.payload) as payloads, array_agg(x.tenant_id) as tenants
+  into m from (
+    select e."runId" as run_id, e."messageId" as message_id, e.kind, e.name,
+      e."payloadJson"::json as payload, e."tenantId" as tenant_id
+    from json_to_recordset(p_effects -> 'messages') as e("runId" uuid, "messageId" text, kind text,
+      name text, "payloadJson" text, "tenantId" text)
+    union all
+    select r.parent_run, 'child:' || r.run_id, 'child', r.parent_step::text,
+      json_build_object('runId', r.run_id, 'state', e.state, 'result', e.result, 'error', e.error),
+      r.tenant_id
+    from unnest(p_end_runs, p_end_states, p_end_results, p_end_errors)
+      as e(run_id, state, result, error)
+    cross join lateral (
+      select k.* from millrace.workflow_run k where k.run_id = e.run_id limit 1
+    ) r where r.parent_run is not null
+  ) x;
+  if m.runs is not null then
+    select s.woken, s.told into woken, told from millrace.send_messages(m.runs, m.ids, m.kinds,
+      m.names, m.payloads, m.tenants) s;
+  end if;
+  if p_rests is not null then
+    select array_agg(r.run) into v_tried from json_to_recordset(p_rests) as r(run uuid)
+      where pg_try_advisory_xact_lock(7320, millrace.run_lock(r.run));
+    if exists (select 1 from millrace.workflow_outbox) then
+      select commit_with_effects.woken || b.woken, commit_with_effects.told || b.told
+        into woken, told from millrace.empty_outbox(v_tried) b;
+    end if;
+    -- By the next statement, whose snapshot is younger than the locks.
+    select coalesce(array_agg(r.run) filter (where r.rests), '{}'),
+        array_agg(r.run) filter (where not r.rests)
+      into v_resting, unread
+    from (
+      select x.run, x.run = any (coalesce(v_tried, '{}')) and coalesce((
+        select g.no from millrace.workflow_message g where g.run_id = x.run
+        order by g.no desc limit 1), 0) <= x.read as rests
+      from json_to_recordset(p_rests) as x(run uuid, read int)
+    ) r;
+  end if;
+  insert into millrace.workflow_history
+    select x.run_id, v_now, p_epoch, x.seq, x.state, x.run_id = any (v_resting), x.change
+    from unnest(p_runs, p_seqs, p_states, p_changes) as x(run_id, seq, state, change);
+  if cardinality(v_resting) > 0 then
+    insert into millrace.workflow_rest (run_id, wake_at, state)
+    select r.run, to_timestamp(r."wakeAt" / 1000), r.state
+    from json_to_recordset(p_rests) as r(run uuid, "wakeAt" double precision, state text)
+    where r.run = any (v_resting)
+    on conflict (run_id) do update set wake_at = excluded.wake_at, state = excluded.state;
+    update millrace.workflow_run r set born_epoch = null
+    where r.run_id = any (v_resting) and r.born_epoch is not null;
+  end if;
+  if p_end_runs is not null then
+    insert into millrace.workflow_end
+      select e.run_id, v_now, e.state, e.result, e.error
+      from unnest(p_end_runs, p_end_states, p_end_results, p_end_errors)
+        as e(run_id, state, result, error);
+    delete from millrace.workflow_wait w where w.run_id = any (p_end_runs);
+  end if;
+  if p_effects is null then
+    return;
+  end if;
+  delete from millrace.workflow_wait w
+    using json_to_recordset(p_effects -> 'unwaits') as x("runId" uuid, step int)
+    where w.run_id = x."runId" and w.step = x.step;
+  insert into millrace.workflow_wait (run_id, step, tenant_id, event_type, event_key)
+    select x."runId", x.step, x."tenantId", x."eventType", x."eventKey"
+    from json_to_recordset(p_effects -> 'waits') as x("runId" uuid, step int, "tenantId" text,
+      "eventType" text, "eventKey" text)
+    on conflict do nothing;
+  if p_effects -> 'starts' is not null then
+    woken := woken || (select i.woken
+      from millrace.insert_runs(p_effects -> 'starts', p_epoch, false) i);
+  end if;
+  if p_effects -> 'jobs' is not null then
+    woken := woken || millrace.enqueue_steps(p_effects -> 'jobs');
+  end if;
+end $function$
+;
 CREATE OR REPLACE FUNCTION millrace.count_parents(p_limit integer)
  RETURNS integer
  LANGUAGE plpgsql
@@ -622,6 +851,115 @@ begin
     perform millrace.finish_parents(v_lanes, v_offsets, v_offsets, false);
   end if;
   return v_counted;
+end $function$
+;
+CREATE OR REPLACE FUNCTION millrace.deliver_events(p_ids uuid[], p_tenants text[], p_types text[], p_keys text[], p_payloads json[], OUT delivered integer, OUT woken text[], OUT told uuid[])
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+  v_runs uuid[];
+  v_ids text[];
+  v_types text[];
+  v_payloads json[];
+begin
+  delivered := 0;
+  perform millrace.refuse_other_tenants(p_tenants);
+  select array_agg(y.run_id), array_agg('event:' || y.event_id), array_agg(y.event_type),
+      array_agg(p_payloads[y.n])
+    into v_runs, v_ids, v_types, v_payloads
+  from (
+    select distinct x.n, w.run_id, x.event_id, x.event_type
+    from unnest(p_ids, p_tenants, p_types, p_keys) with ordinality
+      as x(event_id, tenant_id, event_type, event_key, n)
+    cross join lateral (
+      select k.run_id from millrace.workflow_wait k where k.tenant_id = x.tenant_id
+        and k.event_type = x.event_type and k.event_key = x.event_key
+      union all
+      select k.run_id from millrace.workflow_wait k where k.tenant_id = x.tenant_id
+        and k.event_type = x.event_type and k.event_key is null
+    ) w order by x.n
+  ) y;
+  if v_runs is null then
+    return;
+  end if;
+  select (select count(*) from unnest(s.deliveries) d where d = 'delivered'), s.woken, s.told
+    into delivered, woken, told
+    from millrace.send_messages(v_runs, v_ids, array_fill('event'::text,
+      array[cardinality(v_runs)]), v_types, v_payloads, null) s;
+end $function$
+;
+CREATE OR REPLACE FUNCTION millrace.deliver_messages(p_runs uuid[], p_ids text[], p_kinds text[], p_names text[], p_payloads json[], OUT deliveries text[], OUT woken text[], OUT told uuid[])
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  select s.deliveries, s.woken, s.told into deliveries, woken, told
+    from millrace.send_messages(p_runs, p_ids, p_kinds, p_names, p_payloads,
+      array_fill(nullif(current_setting('millrace.tenant', true), ''),
+        array[cardinality(p_runs)])) s;
+end $function$
+;
+CREATE OR REPLACE FUNCTION millrace.empty_outbox(p_runs uuid[], OUT woken text[], OUT told uuid[])
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v record;
+begin
+  with taken as (
+    delete from millrace.workflow_outbox o where o.run_id = any (p_runs) returning o.*
+  )
+  select array_agg(t.run_id order by t.no) as runs, array_agg(t.message_id order by t.no) as ids,
+    array_agg(t.kind order by t.no) as kinds, array_agg(t.name order by t.no) as names,
+    array_agg(t.payload order by t.no) as payloads
+  into v from taken t;
+  if v.runs is not null then
+    select s.woken, s.told into woken, told from millrace.store_messages(v.runs, v.ids, v.kinds,
+      v.names, v.payloads, null, '{}') s;
+  end if;
+end $function$
+;
+CREATE OR REPLACE FUNCTION millrace.enqueue_accepted(p_queues text[], p_tenants text[], p_keys text[], p_priorities integer[], p_names text[], p_versions integer[], p_payloads json[], p_options json[], p_delays double precision[])
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_now timestamptz := clock_timestamp();
+begin
+  perform millrace.make_row_lanes(p_queues, p_tenants);
+  with numbered as materialized (
+    select x.*, nextval('millrace.job_row_offset') as "offset" from (
+      select j.*, k.queue_id, l.lane_id from unnest(p_queues, p_tenants, p_keys, p_priorities,
+        p_names, p_versions, p_payloads, p_options, p_delays) with ordinality
+        as j(queue, tenant_id, job_key, priority, name, version, payload, options, delay_ms, n)
+      join millrace.job_queue k on k.queue_name = j.queue
+      join millrace.job_lane l on l.queue_id = k.queue_id and l.tenant_id = j.tenant_id
+        and l.priority = 0 and l.lane_key = '' and not l.by_range
+      order by j.n
+    ) x
+  ), logged as (
+    insert into millrace.job (lane_id, version, "offset", enqueued_at, name, payload, options)
+    select x.lane_id, x.version, x."offset", v_now, x.name, x.payload, x.options from numbered x
+  )
+  insert into millrace.job_state (lane_id, "offset", queue_id, tenant_id, priority, job_key, name,
+    status, run_at)
+  select x.lane_id, x."offset", x.queue_id, x.tenant_id, x.priority, x.job_key, x.name,
+    case when x.delay_ms > 0 then 'delayed' else 'waiting' end,
+    v_now + greatest(0, coalesce(x.delay_ms, 0)) * interval '1 millisecond'
+  from numbered x;
 end $function$
 ;
 CREATE OR REPLACE FUNCTION millrace.enqueue_jobs(p_jobs json, p_enqueue_id uuid)
@@ -770,6 +1108,59 @@ begin
     from unnest(v_lanes, v_offsets, v_known) with ordinality as x(l, o, d, n) order by 1;
 end $function$
 ;
+CREATE OR REPLACE FUNCTION millrace.enqueue_runs(p_runs uuid[], p_delays double precision[])
+ RETURNS text[]
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v record;
+begin
+  if coalesce(cardinality(p_runs), 0) = 0 then
+    return null;
+  end if;
+  select array_agg(r.queue order by x.n) as queues, array_agg(r.tenant_id order by x.n) as tenants,
+    array_agg(r.run_key order by x.n) as keys, array_agg(r.priority order by x.n) as priorities,
+    array_agg(r.job_name order by x.n) as names, array_agg(1) as versions,
+    array_agg(json_build_object('runId', r.run_id) order by x.n) as payloads,
+    array_agg(x.delay_ms order by x.n) as delays
+  into v from unnest(p_runs, p_delays) with ordinality as x(run_id, delay_ms, n)
+  cross join lateral (
+    select k.* from millrace.workflow_run k where k.run_id = x.run_id limit 1
+  ) r;
+  perform millrace.enqueue_accepted(v.queues, v.tenants, v.keys, v.priorities, v.names, v.versions,
+    v.payloads, null, v.delays);
+  return (select array_agg(distinct q) from unnest(v.queues) q);
+end $function$
+;
+CREATE OR REPLACE FUNCTION millrace.enqueue_steps(p_jobs json)
+ RETURNS text[]
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v record;
+  v_special json;
+begin
+  select array_agg(j.queue) as queues, array_agg(j."tenantId") as tenants,
+    array_agg(j.key) as keys, array_agg(j.priority) as priorities, array_agg(j.name) as names,
+    array_agg(j.version) as versions, array_agg(j."payloadJson"::json) as payloads,
+    array_agg(j."optionsJson"::json) as options, array_agg(j."delayMs") as delays
+  into v from json_to_recordset(p_jobs) as j(queue text, "tenantId" text, key text, priority int,
+    name text, version int, "payloadJson" text, "optionsJson" text, "delayMs" double precision,
+    "unique" json, "dependsOn" json)
+  where j."unique" ->> 'key' is null and json_array_length(j."dependsOn") = 0;
+  if v.queues is not null then
+    perform millrace.enqueue_accepted(v.queues, v.tenants, v.keys, v.priorities, v.names,
+      v.versions, v.payloads, v.options, v.delays);
+  end if;
+  select json_agg(x.job order by x.n) into v_special
+    from json_array_elements(p_jobs) with ordinality as x(job, n)
+    where x.job #>> '{unique,key}' is not null or json_array_length(x.job -> 'dependsOn') > 0;
+  if v_special is not null then
+    perform millrace.enqueue_jobs(v_special, null);
+  end if;
+  return (select array_agg(distinct j.queue) from json_to_recordset(p_jobs) as j(queue text));
+end $function$
+;
 CREATE OR REPLACE FUNCTION millrace.exchange_jobs(p_queue integer, p_epoch bigint, p_again boolean, p_ack_lanes integer[], p_ack_first bigint[], p_ack_last bigint[], p_result_lanes integer[], p_result_offsets bigint[], p_results json[], p_rows json, p_lanes integer[], p_counts integer[], p_known bigint[], p_names text[], p_versions integer[], p_payloads json[], p_options json[], p_enqueue_id uuid, p_claim_no bigint, p_max integer, p_claim_lanes integer[], p_priorities integer[], p_suspects boolean)
  RETURNS TABLE(lane_id integer, "offset" bigint, name text, version integer, payload json, options json, enqueued_ms double precision, failures integer, crashes integer, job_key text, priority integer)
  LANGUAGE plpgsql
@@ -916,6 +1307,59 @@ begin
   end loop;
 end $function$
 ;
+CREATE OR REPLACE FUNCTION millrace.expire_dead_letters(p_groups text[], p_age interval, p_limit integer)
+ RETURNS TABLE(group_name text, partition integer, removed integer)
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+  v_before timestamptz := clock_timestamp() - p_age;
+  v_left int := p_limit;
+  v_tenants text[];
+  v_keys text[];
+  r record;
+begin
+  for r in
+    select distinct f.group_name, f."partition" from millrace.event_failure f
+    where f.group_name = any (p_groups) and f.was_dead and f.status <> 'retrying'
+      and f.status <> 'parked' and f.failed_at < v_before
+    order by 1, 2
+  loop
+    exit when v_left <= 0;
+    perform pg_advisory_xact_lock(hashtext('millrace.group:' || r.group_name), r."partition");
+    with gone as (
+      delete from millrace.event_failure f
+      where f.group_name = r.group_name and f."partition" = r."partition"
+        and f."offset" in (
+          select o."offset" from millrace.event_failure o
+          where o.group_name = r.group_name and o."partition" = r."partition" and o.was_dead
+            and o.status not in ('retrying', 'parked') and o.failed_at < v_before
+          order by o."offset" limit v_left)
+      returning f.tenant_id, coalesce(f.key, '') as key
+    )
+    select array_agg(g.tenant_id), array_agg(g.key), count(*)::int
+      into v_tenants, v_keys, removed from gone g;
+    if removed > 0 then
+      perform millrace.promote_parked(r.group_name, r."partition", v_tenants, v_keys);
+      group_name := r.group_name;
+      "partition" := r."partition";
+      v_left := v_left - removed;
+      return next;
+    end if;
+  end loop;
+end $function$
+;
+CREATE OR REPLACE FUNCTION millrace.fence_epoch(p_epoch bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+  perform pg_advisory_xact_lock_shared(7313, (p_epoch % 2147483647)::int);
+  if not exists (select 1 from millrace.job_worker w where w.epoch = p_epoch) then
+    raise exception 'epoch % was declared dead', p_epoch using errcode = 'MR002';
+  end if;
+end $function$
+;
 CREATE OR REPLACE FUNCTION millrace.finish_acknowledged(p_epoch bigint, p_lanes integer[], p_first bigint[], p_last bigint[])
  RETURNS integer[]
  LANGUAGE plpgsql
@@ -1041,6 +1485,70 @@ begin
   return true;
 end $function$
 ;
+CREATE OR REPLACE FUNCTION millrace.insert_runs(p_runs json, p_epoch bigint, p_limited boolean, OUT known json, OUT woken text[])
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_now timestamptz := clock_timestamp();
+  v_stored uuid[];
+  v_all_held boolean;
+  v_waiting uuid[];
+  v_delays double precision[];
+  q record;
+begin
+  with stored as (
+    insert into millrace.workflow_run (run_id, parent_run, started_at, born_epoch, parent_step,
+      priority, tenant_id, namespace, name, version, template_hash, identity, run_key, queue,
+      job_name, correlation_id, traceparent, input, metadata)
+    select r."runId", (r.parent ->> 'runId')::uuid, v_now, case when r.held then p_epoch end,
+      (r.parent ->> 'step')::int, r.priority, r."tenantId", r.namespace, r.name, r.version,
+      r."templateHash", r.identity, r.key, r.queue, r."jobName", r."correlationId", r.traceparent,
+      r."inputJson"::json, r."metadataJson"::json
+    from json_to_recordset(p_runs) as r("runId" uuid, parent json, held boolean, priority int,
+      "tenantId" text, namespace text, name text, version text, "templateHash" text, identity text,
+      key text, queue text, "jobName" text, "correlationId" text, traceparent text,
+      "inputJson" text, "metadataJson" text)
+    -- Of two callers with the same identities neither waits for the other in a circle.
+    order by r."tenantId", r.namespace, r.name, r.identity
+    on conflict do nothing
+    returning workflow_run.run_id, workflow_run.born_epoch
+  )
+  select coalesce(array_agg(s.run_id), '{}'), coalesce(bool_and(s.born_epoch is not null), true)
+    into v_stored, v_all_held from stored s;
+  if cardinality(v_stored) < json_array_length(p_runs) then
+    select json_object_agg(x.n, coalesce((
+        select k.run_id from millrace.workflow_run k
+        where k.tenant_id = x.run ->> 'tenantId' and k.namespace = x.run ->> 'namespace'
+          and k.name = x.run ->> 'name' and k.identity = x.run ->> 'identity'
+      ), (select k.run_id from millrace.workflow_run k
+        where k.run_id = (x.run ->> 'runId')::uuid)))
+    into known
+    from json_array_elements(p_runs) with ordinality as x(run, n)
+    where (x.run ->> 'runId')::uuid not in (select unnest(v_stored));
+  end if;
+  if v_all_held then
+    return;
+  end if;
+  select array_agg(r."runId"), array_agg(r."delayMs") into v_waiting, v_delays
+    from json_to_recordset(p_runs) as r("runId" uuid, held boolean, "delayMs" double precision)
+    where not r.held and (known is null or r."runId" in (select unnest(v_stored)));
+  if p_limited then
+    for q in
+      select k.queue_name, k.length_max, k.queue_id, count(*) as n
+      from json_to_recordset(p_runs) as r(queue text, held boolean)
+      join millrace.job_queue k on k.queue_name = r.queue
+      where k.length_max is not null and not r.held group by 1, 2, 3
+    loop
+      if millrace.queue_length(q.queue_id) + q.n > q.length_max then
+        raise exception 'queue % holds % jobs at most', q.queue_name, q.length_max
+          using errcode = 'MR005';
+      end if;
+    end loop;
+  end if;
+  woken := millrace.enqueue_runs(v_waiting, v_delays);
+end $function$
+;
 CREATE OR REPLACE FUNCTION millrace.job_lanes(p_queues text[], p_tenants text[], p_priorities integer[], p_keys text[])
  RETURNS TABLE(lane_id integer, queue_id integer, head bigint)
  LANGUAGE plpgsql
@@ -1097,6 +1605,43 @@ begin
     return true;
   end if;
   return null;
+end $function$
+;
+CREATE OR REPLACE FUNCTION millrace.lock_runs(p_runs uuid[])
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_lock int;
+  v_count int := 0;
+  v_busy int[] := '{}';
+  v_before text := current_setting('lock_timeout');
+begin
+  -- What was committed before the lock was ours must be seen after it.
+  if current_setting('transaction_isolation') <> 'read committed' then
+    raise exception 'messages need read committed' using errcode = 'MR001';
+  end if;
+  for v_lock in select distinct millrace.run_lock(x) from unnest(p_runs) x order by 1 loop
+    v_count := v_count + 1;
+    continue when v_count <= 500 and pg_try_advisory_xact_lock(7320, v_lock);
+    -- Waiting is tried once: not again while what somebody gave up on is still there.
+    if v_count > 500 or cardinality(v_busy) > 0 or exists (
+      select 1 from unnest(p_runs) x join millrace.workflow_outbox o on o.run_id = x
+      where millrace.run_lock(x) = v_lock
+    ) then
+      v_busy := v_busy || v_lock;
+      continue;
+    end if;
+    begin -- most are gone with the next commit
+      perform set_config('lock_timeout', '500ms', true);
+      perform pg_advisory_xact_lock(7320, v_lock);
+      perform set_config('lock_timeout', v_before, true);
+    exception when lock_not_available then
+      v_busy := v_busy || v_lock;
+    end;
+  end loop;
+  return (select array_agg(distinct x) from unnest(p_runs) x
+    where cardinality(v_busy) > 0 and millrace.run_lock(x) = any (v_busy));
 end $function$
 ;
 CREATE OR REPLACE FUNCTION millrace.make_row_lanes(p_queues text[], p_tenants text[])
@@ -1252,6 +1797,35 @@ begin
   end if;
 end $function$
 ;
+CREATE OR REPLACE FUNCTION millrace.prune_runs(p_older_ms double precision, p_limit integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+  v_runs uuid[];
+begin
+  with old as (
+    select e.run_id from millrace.workflow_end e
+    where e.ended_at <= clock_timestamp() - p_older_ms * interval '1 millisecond'
+    order by e.ended_at limit p_limit for update skip locked
+  ), gone as (
+    delete from millrace.workflow_end e using old o where e.run_id = o.run_id returning e.run_id
+  )
+  select array_agg(g.run_id) into v_runs from gone g;
+  delete from millrace.workflow_history h where h.run_id = any (v_runs);
+  delete from millrace.workflow_message g where g.run_id = any (v_runs);
+  delete from millrace.workflow_wait w where w.run_id = any (v_runs);
+  delete from millrace.workflow_rest r where r.run_id = any (v_runs);
+  delete from millrace.workflow_run r where r.run_id = any (v_runs);
+  return coalesce(cardinality(v_runs), 0);
+end $function$
+;
 CREATE OR REPLACE FUNCTION millrace.queue_length(p_queue integer)
  RETURNS bigint
  LANGUAGE sql
@@ -1311,6 +1885,59 @@ begin
         join millrace.job_queue q on q.queue_id = r.queue_id;
     end if;
   end loop;
+end $function$
+;
+CREATE OR REPLACE FUNCTION millrace.recover_runs(p_limit integer, OUT runs integer, OUT more boolean, OUT woken text[])
+ RETURNS record
+ LANGUAGE plpgsql
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+  v_epoch bigint;
+  v_runs uuid[];
+begin
+  runs := 0;
+  more := false;
+  for v_epoch in
+    select h.epoch from millrace.workflow_holder h
+    where not exists (select 1 from millrace.job_worker w where w.epoch = h.epoch) order by 1
+  loop
+    -- Not while a commit of it is under way, nor beside another who recovers it.
+    continue when not pg_try_advisory_xact_lock(7313, (v_epoch % 2147483647)::int);
+    continue when not exists (select 1 from millrace.workflow_holder h where h.epoch = v_epoch)
+      or exists (select 1 from millrace.job_worker w where w.epoch = v_epoch);
+    with taken as (
+      update millrace.workflow_run r set born_epoch = null from (
+        select k.run_id from millrace.workflow_run k where k.born_epoch = v_epoch
+          and (select e.ended_at from millrace.workflow_end e where e.run_id = k.run_id) is null
+        limit p_limit - runs
+      ) k where r.run_id = k.run_id returning r.run_id
+    )
+    select array_agg(t.run_id) into v_runs from taken t;
+    runs := runs + coalesce(cardinality(v_runs), 0);
+    woken := woken || millrace.enqueue_runs(v_runs, null);
+    if runs >= p_limit then
+      more := true;
+      return;
+    end if;
+    delete from millrace.workflow_holder h where h.epoch = v_epoch;
+  end loop;
+end $function$
+;
+CREATE OR REPLACE FUNCTION millrace.refuse_other_tenants(p_tenants text[])
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_tenant text := nullif(current_setting('millrace.tenant', true), '');
+begin
+  if v_tenant is not null and exists (select 1 from unnest(p_tenants) t where t <> v_tenant) then
+    raise exception 'a transaction of tenant % cannot reach another tenant', v_tenant
+      using errcode = 'insufficient_privilege';
+  end if;
 end $function$
 ;
 CREATE OR REPLACE FUNCTION millrace.release_epoch(p_epoch bigint, p_crashed boolean, p_crashes_max integer)
@@ -1422,6 +2049,67 @@ begin
       end loop;
     end if;
   end loop;
+end $function$
+;
+CREATE OR REPLACE FUNCTION millrace.run_lock(p_run uuid)
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN (uuid_hash(p_run) & 65535)
+;
+CREATE OR REPLACE FUNCTION millrace.run_steps(p_run uuid)
+ RETURNS TABLE(step integer, step_name text, kind text, template text)
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select (row_number() over (order by h.seq, c.i) - 1)::int, c.created ->> 0,
+    millrace.step_kind_name((c.created ->> 1)::int),
+    case when c.created ->> 2 = '0' then c.created ->> 0 else c.created ->> 2 end
+  from millrace.workflow_history h
+  cross join lateral json_array_elements(h.change::json -> 'c') with ordinality c(created, i)
+  where h.run_id = p_run
+$function$
+;
+CREATE OR REPLACE FUNCTION millrace.run_transitions(p_run uuid)
+ RETURNS TABLE(seq integer, n bigint, step integer, from_place integer, to_place integer, at timestamp with time zone, done_by text, reason text, sort_key bigint, most_recent boolean)
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select x.seq, x.n, x.step, coalesce(lag(x.place) over w, 0), x.place, x.at, x.done_by, x.reason,
+    row_number() over w, lead(x.place) over w is null
+  from (
+    select h.seq, row_number() over (order by h.seq, i) as n, h.t[i] as step, h.t[i + 1] as place,
+      h.at, h.done_by, h.reason
+    from (
+      select k.seq, array(select e::int from json_array_elements_text(c.change -> 't') e) as t,
+        to_timestamp((c.change ->> 'a')::double precision / 1000) as at,
+        c.change ->> 'b' as done_by, c.change ->> 'y' as reason
+      from millrace.workflow_history k
+      cross join lateral (select k.change::json as change) c
+      where k.run_id = p_run
+    ) h
+    cross join lateral generate_series(1, cardinality(h.t) - 1, 2) i
+  ) x
+  window w as (partition by x.step order by x.n)
+$function$
+;
+CREATE OR REPLACE FUNCTION millrace.send_messages(p_runs uuid[], p_ids text[], p_kinds text[], p_names text[], p_payloads json[], p_tenants text[], OUT deliveries text[], OUT woken text[], OUT told uuid[])
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_busy uuid[] := coalesce(millrace.lock_runs(p_runs), '{}');
+  v record;
+begin
+  if exists (select 1 from millrace.workflow_outbox) then
+    select * into v from millrace.empty_outbox((
+      select array_agg(distinct x) from unnest(p_runs) x where x <> all (v_busy)));
+    woken := v.woken;
+    told := v.told;
+  end if;
+  select s.deliveries, send_messages.woken || s.woken, send_messages.told || s.told
+    into deliveries, woken, told
+    from millrace.store_messages(p_runs, p_ids, p_kinds, p_names, p_payloads, p_tenants, v_busy) s;
 end $function$
 ;
 CREATE OR REPLACE FUNCTION millrace.sequence_staged(p_floor xid8, p_limit integer)
@@ -1710,6 +2398,115 @@ begin
       causation_id, payload, metadata);
 end $function$
 ;
+CREATE OR REPLACE FUNCTION millrace.start_runs(p_runs json, p_epoch bigint, OUT known json, OUT woken text[])
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  if current_setting('millrace.tenant', true) <> '' then
+    perform millrace.refuse_other_tenants((
+      select array_agg(r."tenantId") from json_to_recordset(p_runs) as r("tenantId" text)));
+  end if;
+  if p_epoch is not null then
+    perform millrace.fence_epoch(p_epoch);
+  end if;
+  select i.known, i.woken into known, woken from millrace.insert_runs(p_runs, p_epoch, true) i;
+end $function$
+;
+CREATE OR REPLACE FUNCTION millrace.step_kind_name(p_place integer)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN (ARRAY['standard'::text, 'decision'::text, 'deferred_convergence'::text, 'batchable'::text, 'batch_worker'::text, 'run'::text, 'sleep'::text, 'event'::text, 'signal'::text, 'approval'::text, 'child'::text])[(p_place + 1)]
+;
+CREATE OR REPLACE FUNCTION millrace.step_state_name(p_place integer)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN (ARRAY['pending'::text, 'enqueued'::text, 'in_progress'::text, 'enqueued_for_orchestration'::text, 'enqueued_as_error_for_orchestration'::text, 'waiting_for_retry'::text, 'complete'::text, 'error'::text, 'cancelled'::text, 'resolved_manually'::text])[(p_place + 1)]
+;
+CREATE OR REPLACE FUNCTION millrace.store_messages(p_runs uuid[], p_ids text[], p_kinds text[], p_names text[], p_payloads json[], p_tenants text[], p_busy uuid[], OUT deliveries text[], OUT woken text[], OUT told uuid[])
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_opened uuid[] := '{}';
+  v_asleep uuid[];
+begin
+  if 'verb' = any (p_kinds) then
+    with opened as (
+      delete from millrace.workflow_end e
+      using (
+        select distinct x.run_id from unnest(p_runs, p_ids, p_kinds, p_names, p_tenants)
+          as x(run_id, message_id, kind, name, tenant_id)
+        where x.kind = 'verb' and x.name in ('retry', 'reset') and x.run_id <> all (p_busy)
+          and (x.tenant_id is null or (select r.tenant_id from millrace.workflow_run r
+            where r.run_id = x.run_id) = x.tenant_id)
+          and (select m.no from millrace.workflow_message m
+            where m.run_id = x.run_id and m.message_id = x.message_id) is null
+      ) v
+      where e.run_id = v.run_id and e.state in ('error', 'cancelled')
+      returning e.run_id
+    )
+    select coalesce(array_agg(o.run_id), '{}') into v_opened from opened o;
+    -- They go on by a job: whoever held them from their start has let go of them.
+    update millrace.workflow_run r set born_epoch = null
+    where r.run_id = any (v_opened) and r.born_epoch is not null;
+  end if;
+  -- By the next statement, whose snapshot is younger than the locks.
+  select array_agg(case
+      when r.run_id is null then 'unknown'
+      when (select m.no from millrace.workflow_message m where m.run_id = x.run_id
+        and m.message_id = x.message_id) is not null or x.copy > 1 then 'duplicate'
+      when (select e.ended_at from millrace.workflow_end e where e.run_id = x.run_id) is not null
+        and not (x.run_id = any (p_busy) and x.kind = 'verb' and x.name in ('retry', 'reset'))
+        then 'ended'
+      else 'delivered' end order by x.n) into deliveries
+  from (
+    select u.*, row_number() over (partition by u.run_id, u.message_id order by u.n) as copy
+    from unnest(p_runs, p_ids, p_kinds, p_names, p_tenants) with ordinality
+      as u(run_id, message_id, kind, name, tenant_id, n)
+  ) x
+  left join lateral (
+    select k.run_id from millrace.workflow_run k
+    where k.run_id = x.run_id and (x.tenant_id is null or k.tenant_id = x.tenant_id) limit 1
+  ) r on true;
+  insert into millrace.workflow_message (run_id, sent_at, no, kind, message_id, name, payload)
+  select x.run_id, clock_timestamp(), coalesce((
+      select m.no from millrace.workflow_message m where m.run_id = x.run_id
+      order by m.no desc limit 1), 0) + row_number() over (partition by x.run_id order by x.n),
+    x.kind, x.message_id, x.name, x.payload
+  from unnest(p_runs, p_ids, p_kinds, p_names, p_payloads, deliveries) with ordinality
+    as x(run_id, message_id, kind, name, payload, delivery, n)
+  where x.delivery = 'delivered' and x.run_id <> all (p_busy);
+  if cardinality(p_busy) > 0 then
+    insert into millrace.workflow_outbox (run_id, message_id, kind, name, payload)
+    select x.run_id, x.message_id, x.kind, x.name, x.payload
+    from unnest(p_runs, p_ids, p_kinds, p_names, p_payloads, deliveries) with ordinality
+      as x(run_id, message_id, kind, name, payload, delivery, n)
+    where x.delivery = 'delivered' and x.run_id = any (p_busy) order by x.n;
+  end if;
+  with woken as (
+    delete from millrace.workflow_rest s
+    using (
+      select distinct x.run_id from unnest(p_runs, deliveries) as x(run_id, delivery)
+      where x.delivery = 'delivered' and x.run_id <> all (p_busy)
+    ) d where s.run_id = d.run_id
+    returning s.run_id
+  )
+  select coalesce(array_agg(w.run_id), '{}') || v_opened into v_asleep from woken w;
+  woken := millrace.enqueue_runs(v_asleep, null);
+  select array_agg(distinct x.run_id) into told
+    from unnest(p_runs, deliveries) as x(run_id, delivery)
+    where x.delivery = 'delivered' and x.run_id <> all (v_asleep) and x.run_id <> all (p_busy);
+end $function$
+;
 CREATE OR REPLACE FUNCTION millrace.store_results(p_lanes integer[], p_offsets bigint[], p_results json[])
  RETURNS void
  LANGUAGE sql
@@ -1721,6 +2518,62 @@ AS $function$
     and s."offset" = x."offset" and s.status <> 'completed')
   on conflict do nothing
 $function$
+;
+CREATE OR REPLACE FUNCTION millrace.task_state_name(p_place integer)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN (ARRAY['pending'::text, 'initializing'::text, 'enqueuing_steps'::text, 'steps_in_process'::text, 'evaluating_results'::text, 'waiting_for_dependencies'::text, 'waiting_for_retry'::text, 'blocked_by_failures'::text, 'complete'::text, 'error'::text, 'cancelled'::text, 'resolved_manually'::text])[(p_place + 1)]
+;
+CREATE OR REPLACE FUNCTION millrace.type_is_wanted(p_type text, p_wanted text[])
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+  select p_type = any (p_wanted) or exists (
+    select from unnest(p_wanted) w
+    where strpos(w, '*') > 0
+      and p_type like replace(replace(replace(w, '\', '\\'), '_', '\_'), '*', '%')
+  )
+$function$
+;
+CREATE OR REPLACE FUNCTION millrace.wake_runs(p_limit integer, OUT runs integer, OUT next_ms double precision, OUT woken text[], OUT told uuid[])
+ RETURNS record
+ LANGUAGE plpgsql
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+  v_runs uuid[];
+begin
+  with due as (
+    select r.run_id from millrace.workflow_rest r where r.wake_at <= clock_timestamp()
+    order by r.wake_at limit p_limit for update skip locked
+  ), gone as (
+    delete from millrace.workflow_rest r using due d where r.run_id = d.run_id returning r.run_id
+  )
+  select array_agg(g.run_id) into v_runs from gone g;
+  runs := coalesce(cardinality(v_runs), 0);
+  woken := millrace.enqueue_runs(v_runs, null);
+  if exists (select 1 from millrace.workflow_outbox) then
+    select array_agg(distinct o.run_id) into v_runs from (
+      select x.run_id from millrace.workflow_outbox x order by x.no limit least(p_limit, 500)
+    ) o where pg_try_advisory_xact_lock(7320, millrace.run_lock(o.run_id));
+    select wake_runs.woken || b.woken, b.told into woken, told from millrace.empty_outbox(v_runs) b;
+  end if;
+  -- Without any: null, which greatest() would pass over.
+  select greatest(0, extract(epoch from r.wake_at - clock_timestamp()) * 1000) into next_ms
+    from millrace.workflow_rest r where r.wake_at is not null order by r.wake_at limit 1;
+  -- Somebody else is waking them: look again soon, not at once.
+  if runs = 0 and next_ms < 20 then
+    next_ms := 20;
+  end if;
+  if exists (select 1 from millrace.workflow_outbox) then
+    next_ms := least(next_ms, 50);
+  end if;
+end $function$
 ;
 
 -- Views
@@ -1771,7 +2624,7 @@ create view millrace.event_processing with (security_invoker=true) as
         END AS status,
     COALESCE(f.attempts, 0) AS retry_count
    FROM millrace.event e
-     JOIN millrace.consumer_group g ON e.event_type = ANY (g.event_types)
+     JOIN millrace.consumer_group g ON millrace.type_is_wanted(e.event_type, g.event_types)
      LEFT JOIN LATERAL ( SELECT c_1."position",
             c_1.ahead
            FROM millrace.group_cursor c_1
@@ -1784,6 +2637,85 @@ create view millrace.event_processing with (security_invoker=true) as
           ORDER BY s_1."position", s_1.seq
          LIMIT 1) s ON true
      LEFT JOIN millrace.event_failure f ON f.group_name = g.group_name AND f.partition = e.partition AND f."offset" = e."offset";
+create view millrace.task_transitions with (security_invoker=true) as
+ SELECT r.run_id AS task_uuid,
+    r.tenant_id,
+    r.namespace,
+    r.name,
+    t.sort_key,
+    millrace.task_state_name(t.from_place) AS from_state,
+    millrace.task_state_name(t.to_place) AS to_state,
+    t.at,
+    t.done_by,
+    t.reason,
+    t.seq,
+    t.most_recent
+   FROM millrace.workflow_run r
+     CROSS JOIN LATERAL millrace.run_transitions(r.run_id) t(seq, n, step, from_place, to_place, at, done_by, reason, sort_key, most_recent)
+  WHERE t.step = '-1'::integer;
+create view millrace.workflow_step_result_audit with (security_invoker=true) as
+ SELECT r.run_id AS task_uuid,
+    r.tenant_id,
+    r.namespace,
+    r.name,
+    t.step,
+    s.step_name,
+    t.attempt,
+    t.to_place <> 4 AS success,
+    t.at,
+    t.done_by AS worker_id,
+    r.correlation_id,
+        CASE
+            WHEN t.begun_at IS NOT NULL THEN GREATEST(0::numeric, EXTRACT(epoch FROM t.at - t.begun_at) * 1000::numeric)::double precision
+            ELSE NULL::double precision
+        END AS execution_ms,
+    f.fact ->> 'r'::text AS result,
+    f.fact -> 'e'::text AS error,
+    t.reason,
+    t.seq
+   FROM millrace.workflow_run r
+     CROSS JOIN LATERAL ( SELECT a.seq,
+            a.n,
+            a.step,
+            a.from_place,
+            a.to_place,
+            a.at,
+            a.done_by,
+            a.reason,
+            a.sort_key,
+            a.most_recent,
+            max(a.at) FILTER (WHERE a.to_place = 2) OVER w AS begun_at,
+            count(*) FILTER (WHERE a.to_place = 2) OVER w AS attempt
+           FROM millrace.run_transitions(r.run_id) a(seq, n, step, from_place, to_place, at, done_by, reason, sort_key, most_recent)
+          WHERE a.step >= 0
+          WINDOW w AS (PARTITION BY a.step ORDER BY a.n)) t
+     JOIN LATERAL millrace.run_steps(r.run_id) s(step, step_name, kind, template) ON s.step = t.step
+     LEFT JOIN LATERAL ( SELECT x.value AS fact
+           FROM millrace.workflow_history h
+             CROSS JOIN LATERAL json_array_elements(h.change::json -> 'f'::text) x(value)
+          WHERE h.run_id = r.run_id AND h.seq = t.seq AND ((x.value ->> 's'::text)::integer) = t.step
+         LIMIT 1) f ON true
+  WHERE (t.to_place = ANY (ARRAY[3, 4])) OR (t.to_place = ANY (ARRAY[6, 9])) AND (t.from_place <> ALL (ARRAY[3, 4]));
+create view millrace.workflow_step_transitions with (security_invoker=true) as
+ SELECT r.run_id AS task_uuid,
+    r.tenant_id,
+    r.namespace,
+    r.name,
+    t.step,
+    s.step_name,
+    s.kind,
+    t.sort_key,
+    millrace.step_state_name(t.from_place) AS from_state,
+    millrace.step_state_name(t.to_place) AS to_state,
+    t.at,
+    t.done_by,
+    t.reason,
+    t.seq,
+    t.most_recent
+   FROM millrace.workflow_run r
+     CROSS JOIN LATERAL millrace.run_transitions(r.run_id) t(seq, n, step, from_place, to_place, at, done_by, reason, sort_key, most_recent)
+     JOIN LATERAL millrace.run_steps(r.run_id) s(step, step_name, kind, template) ON s.step = t.step
+  WHERE t.step >= 0;
 
 -- Row-level security
 
@@ -1809,6 +2741,16 @@ alter table millrace.lease enable, force row level security;
 alter table millrace.setting enable, force row level security;
 alter table millrace.staged_event enable, force row level security;
 alter table millrace.worker enable, force row level security;
+alter table millrace.workflow_dead_letter enable, force row level security;
+alter table millrace.workflow_end enable, force row level security;
+alter table millrace.workflow_history enable, force row level security;
+alter table millrace.workflow_holder enable, force row level security;
+alter table millrace.workflow_message enable, force row level security;
+alter table millrace.workflow_outbox enable, force row level security;
+alter table millrace.workflow_rest enable, force row level security;
+alter table millrace.workflow_run enable, force row level security;
+alter table millrace.workflow_template enable, force row level security;
+alter table millrace.workflow_wait enable, force row level security;
 
 -- Policies
 
@@ -1847,6 +2789,28 @@ create policy engine on millrace.setting for all to millrace_worker using (true)
 create policy engine on millrace.staged_event for all to millrace_worker using (true) with check (true);
 create policy owner_stages on millrace.staged_event for insert to millrace_owner with check (true);
 create policy engine on millrace.worker for all to millrace_worker using (true) with check (true);
+create policy engine on millrace.workflow_dead_letter for all to millrace_owner, millrace_worker using (true) with check (true);
+create policy tenant_reads on millrace.workflow_dead_letter for select to millrace_app using ((tenant_id = current_setting('millrace.tenant'::text, true)));
+create policy engine on millrace.workflow_end for all to millrace_owner, millrace_worker using (true) with check (true);
+create policy tenant_reads on millrace.workflow_end for select to millrace_app using ((run_id IN ( SELECT r.run_id
+   FROM millrace.workflow_run r)));
+create policy engine on millrace.workflow_history for all to millrace_owner, millrace_worker using (true) with check (true);
+create policy tenant_reads on millrace.workflow_history for select to millrace_app using ((run_id IN ( SELECT r.run_id
+   FROM millrace.workflow_run r)));
+create policy engine on millrace.workflow_holder for all to millrace_owner, millrace_worker using (true) with check (true);
+create policy engine on millrace.workflow_message for all to millrace_owner, millrace_worker using (true) with check (true);
+create policy tenant_reads on millrace.workflow_message for select to millrace_app using ((run_id IN ( SELECT r.run_id
+   FROM millrace.workflow_run r)));
+create policy engine on millrace.workflow_outbox for all to millrace_owner, millrace_worker using (true) with check (true);
+create policy engine on millrace.workflow_rest for all to millrace_owner, millrace_worker using (true) with check (true);
+create policy tenant_reads on millrace.workflow_rest for select to millrace_app using ((run_id IN ( SELECT r.run_id
+   FROM millrace.workflow_run r)));
+create policy engine on millrace.workflow_run for all to millrace_owner, millrace_worker using (true) with check (true);
+create policy tenant_reads on millrace.workflow_run for select to millrace_app using ((tenant_id = current_setting('millrace.tenant'::text, true)));
+create policy engine on millrace.workflow_template for all to millrace_owner, millrace_worker using (true) with check (true);
+create policy everyone_reads on millrace.workflow_template for select to millrace_app using (true);
+create policy engine on millrace.workflow_wait for all to millrace_owner, millrace_worker using (true) with check (true);
+create policy tenant_reads on millrace.workflow_wait for select to millrace_app using ((tenant_id = current_setting('millrace.tenant'::text, true)));
 
 -- Grants
 
@@ -1855,34 +2819,69 @@ grant execute on function millrace.append_events_once to millrace_worker;
 grant execute on function millrace.beat_worker to millrace_worker;
 grant execute on function millrace.claim_jobs to millrace_worker;
 grant execute on function millrace.claim_rows to millrace_worker;
+grant execute on function millrace.commit_runs to millrace_worker;
+grant execute on function millrace.commit_with_effects to millrace_worker;
 grant execute on function millrace.count_parents to millrace_worker;
+grant execute on function millrace.deliver_events to millrace_app;
+grant execute on function millrace.deliver_events to millrace_worker;
+grant execute on function millrace.deliver_messages to millrace_app;
+grant execute on function millrace.deliver_messages to millrace_worker;
+grant execute on function millrace.empty_outbox to millrace_worker;
+grant execute on function millrace.enqueue_accepted to millrace_worker;
 grant execute on function millrace.enqueue_jobs to millrace_app;
 grant execute on function millrace.enqueue_jobs to millrace_worker;
+grant execute on function millrace.enqueue_runs to millrace_worker;
+grant execute on function millrace.enqueue_steps to millrace_worker;
 grant execute on function millrace.exchange_jobs to millrace_worker;
+grant execute on function millrace.expire_dead_letters to millrace_worker;
+grant execute on function millrace.fence_epoch to millrace_worker;
 grant execute on function millrace.finish_acknowledged to millrace_worker;
 grant execute on function millrace.finish_parents to millrace_worker;
 grant execute on function millrace.fire_schedule to millrace_worker;
+grant execute on function millrace.insert_runs to millrace_worker;
 grant execute on function millrace.job_lanes to millrace_worker;
 grant execute on function millrace.job_outcome to millrace_worker;
+grant execute on function millrace.lock_runs to millrace_worker;
 grant execute on function millrace.make_row_lanes to millrace_worker;
 grant execute on function millrace.permit_room to millrace_worker;
 grant execute on function millrace.permit_scope to millrace_worker;
 grant execute on function millrace.permit_take to millrace_worker;
 grant execute on function millrace.promote_parked to millrace_worker;
 grant execute on function millrace.prunable_jobs to millrace_worker;
+grant execute on function millrace.prune_runs to millrace_worker;
 grant execute on function millrace.queue_length to millrace_worker;
 grant execute on function millrace.ready_lanes to millrace_worker;
 grant execute on function millrace.recover_jobs to millrace_worker;
+grant execute on function millrace.recover_runs to millrace_worker;
+grant execute on function millrace.refuse_other_tenants to millrace_worker;
 grant execute on function millrace.release_epoch to millrace_worker;
 grant execute on function millrace.retire_worker to millrace_worker;
 grant execute on function millrace.return_permits to millrace_worker;
+grant execute on function millrace.run_lock to millrace_worker;
+grant execute on function millrace.run_steps to millrace_app;
+grant execute on function millrace.run_steps to millrace_worker;
+grant execute on function millrace.run_transitions to millrace_app;
+grant execute on function millrace.run_transitions to millrace_worker;
+grant execute on function millrace.send_messages to millrace_worker;
 grant execute on function millrace.sequence_staged to millrace_worker;
 grant execute on function millrace.settle_cursor to millrace_worker;
 grant execute on function millrace.settle_failures to millrace_worker;
 grant execute on function millrace.settle_jobs to millrace_worker;
 grant execute on function millrace.stage_events to millrace_app;
 grant execute on function millrace.stage_events to millrace_worker;
+grant execute on function millrace.start_runs to millrace_app;
+grant execute on function millrace.start_runs to millrace_worker;
+grant execute on function millrace.step_kind_name to millrace_app;
+grant execute on function millrace.step_kind_name to millrace_worker;
+grant execute on function millrace.step_state_name to millrace_app;
+grant execute on function millrace.step_state_name to millrace_worker;
+grant execute on function millrace.store_messages to millrace_worker;
 grant execute on function millrace.store_results to millrace_worker;
+grant execute on function millrace.task_state_name to millrace_app;
+grant execute on function millrace.task_state_name to millrace_worker;
+grant execute on function millrace.type_is_wanted to millrace_app;
+grant execute on function millrace.type_is_wanted to millrace_worker;
+grant execute on function millrace.wake_runs to millrace_worker;
 grant select on millrace.consumer_group to millrace_app;
 grant delete, insert, select, update on millrace.consumer_group to millrace_worker;
 grant select on millrace.dead_letter_events to millrace_app;
@@ -1918,6 +2917,30 @@ grant delete, insert, select, update on millrace.job_worker to millrace_worker;
 grant delete, insert, select on millrace.lease to millrace_worker;
 grant insert, select on millrace.setting to millrace_worker;
 grant delete, insert, select on millrace.staged_event to millrace_worker;
+grant select on millrace.task_transitions to millrace_app;
+grant select on millrace.task_transitions to millrace_worker;
 grant delete, insert, select, update on millrace.worker to millrace_worker;
+grant select on millrace.workflow_dead_letter to millrace_app;
+grant insert, select, update on millrace.workflow_dead_letter to millrace_worker;
+grant select on millrace.workflow_end to millrace_app;
+grant delete, insert, select on millrace.workflow_end to millrace_worker;
+grant select on millrace.workflow_history to millrace_app;
+grant delete, insert, select on millrace.workflow_history to millrace_worker;
+grant delete, insert, select on millrace.workflow_holder to millrace_worker;
+grant select on millrace.workflow_message to millrace_app;
+grant delete, insert, select on millrace.workflow_message to millrace_worker;
+grant delete, insert, select on millrace.workflow_outbox to millrace_worker;
+grant select on millrace.workflow_rest to millrace_app;
+grant delete, insert, select, update on millrace.workflow_rest to millrace_worker;
+grant select on millrace.workflow_run to millrace_app;
+grant delete, insert, select, update on millrace.workflow_run to millrace_worker;
+grant select on millrace.workflow_step_result_audit to millrace_app;
+grant select on millrace.workflow_step_result_audit to millrace_worker;
+grant select on millrace.workflow_step_transitions to millrace_app;
+grant select on millrace.workflow_step_transitions to millrace_worker;
+grant select on millrace.workflow_template to millrace_app;
+grant delete, insert, select on millrace.workflow_template to millrace_worker;
+grant select on millrace.workflow_wait to millrace_app;
+grant delete, insert, select on millrace.workflow_wait to millrace_worker;
 grant usage on schema millrace to millrace_app;
 grant usage on schema millrace to millrace_worker;

@@ -15,6 +15,7 @@ import { createNotices } from './notices.ts';
 import { createStaging } from './staging.ts';
 import { createStreams } from './streams.ts';
 import { asTenant } from './tenant.ts';
+import { createWorkflowStore } from './workflows/assemble.ts';
 
 export interface PostgresOptions {
   readonly url: string;
@@ -53,6 +54,7 @@ export async function openPostgresStore(options: PostgresOptions): Promise<Store
 }
 
 function assemble(database: Database, partitions: number, options: PostgresOptions): Store {
+  const notices = createNotices(database);
   return {
     capabilities: { sqlTransactions: true, notices: true },
     partitions,
@@ -61,8 +63,9 @@ function assemble(database: Database, partitions: number, options: PostgresOptio
     streams: createStreams(database, partitions),
     failures: createFailures(database),
     history: createHistory(database),
-    notices: createNotices(database),
+    notices,
     jobs: createJobStore(database, { url: options.url, close: async () => {} }),
+    workflows: createWorkflowStore(database, notices),
     migrate: (namespace, steps) => migrateAs(options.url, namespace, steps),
     withTenant: (tenantId, work) =>
       asTenant(database, tenantId, (client) => {

@@ -1,5 +1,5 @@
 -- Reads a range of one partition. $1 partition, $2 after, $3 limit, $4 types text[] or null,
--- $5 last offset to look at. Rows: head, then the event's columns (null when none matched).
+-- $5 last offset to look at, $6 LIKE patterns beside the types. Rows: head, then the event's columns (null when none matched).
 -- One statement, one snapshot: nothing up to head can appear later, so a cursor may pass it.
 select h.head, e.*
 from (
@@ -9,7 +9,7 @@ left join lateral (
   select {{event}}
   from millrace.event e
   where e."partition" = $1 and e."offset" > $2 and e."offset" <= $5
-    and ($4::text[] is null or e.event_type = any ($4))
+    and ($4::text[] is null or e.event_type = any ($4) or e.event_type like any ($6::text[]))
   order by e."offset"
   limit $3
 ) e on true

@@ -1,0 +1,2 @@
+-- $1 epoch.
+insert into millrace.workflow_holder (epoch) values ($1) on conflict do nothing
