@@ -2,14 +2,13 @@
  * A workflow as the engine sees it, whichever front end made it: a declared DAG (`dag/`) or a durable
  * function (`functions/`). The engine knows no more of it than this.
  */
+import type { IdentityStrategy } from '../core/workflow/identity.ts';
 import type { Limits } from '../ports/jobs.ts';
 import type { StoredTemplate } from '../ports/workflows.ts';
 import type { DomainEventDeclaration } from './domain-event-declaration.ts';
 import type { Drive, HeldRun } from './run/driver.ts';
 
-export const identityStrategies = ['strict', 'caller_provided', 'always_unique'] as const;
-/** strict: a hash of name and input. caller_provided: a key is required. always_unique: none. */
-export type IdentityStrategy = (typeof identityStrategies)[number];
+export { type IdentityStrategy, identityStrategies } from '../core/workflow/identity.ts';
 
 /** When an open run counts as stale, and what becomes of it then. Minutes as in templates. */
 export interface Lifecycle {
@@ -54,6 +53,8 @@ export interface WorkflowDefinition<Input = unknown, Result = unknown> {
   readonly waitsFor: readonly string[];
   /** Validates and prints. @throws MillraceError WORKFLOW_INPUT_INVALID naming the path. */
   printInput(input: unknown): string;
+  /** Verbs that its driver carries out, of those that the engine would (`run/verbs.ts`). */
+  readonly ownVerbs?: readonly string[] | undefined;
   /** Goes on with a run that this process holds, until it ended, rests or was lost. */
   drive(run: HeldRun): Promise<Drive>;
   /** For the compiler only. */

@@ -12,17 +12,18 @@ import type { JobErrorRecord } from '../../core/error-record.ts';
 import type { JobLog } from '../../core/job-context.ts';
 import type { SqlTransaction } from '../../core/sql-transaction.ts';
 import type { RunChange, RunRecord, StepRecord } from '../../core/workflow/run-record.ts';
+import type { StepEvents } from '../../events/domain/step-events.ts';
 import type { RunCommit, RunInfo, RunRest, StoredMessage } from '../../ports/workflows.ts';
+import type { Observers } from './observer.ts';
 
 export type Drive = 'ended' | 'rested' | 'lost';
 
 /** What a driver wants to have stored at once: a change, and what goes with it. */
-export interface Draft
-  extends Omit<RunChange, 'at' | 'by'>,
-    Pick<RunCommit, 'starts' | 'messages' | 'jobs' | 'events' | 'waits' | 'unwait' | 'end'> {
-  /** An operator's name, instead of this worker's. */
-  readonly by?: string | undefined;
-}
+export type Draft = Omit<RunChange, 'at' | 'by'> &
+  Pick<RunCommit, 'starts' | 'messages' | 'jobs' | 'events' | 'waits' | 'unwait' | 'end'> & {
+    /** An operator's name, instead of this worker's. */
+    readonly by?: string | undefined;
+  };
 
 /** A run that this process holds. Made by the engine, one for each holding. */
 export interface HeldRun {
@@ -34,6 +35,10 @@ export interface HeldRun {
   readonly workerId: string;
   /** Aborted when the run is lost to another holder or this process stops. Begin nothing then. */
   readonly signal: AbortSignal;
+  /** Handlers of steps are called through `observeHandler(run.observers, …)` of `observer.ts`. */
+  readonly observers?: Observers | undefined;
+  /** Domain events of a step, for the draft of its end. Absent: none are published. */
+  readonly stepEvents?: Pick<StepEvents, 'prepare'> | undefined;
   log(step: StepRecord | null): JobLog;
 
   /** Numbers for steps about to be created: the first of `count`. They are created in this order. */
@@ -52,8 +57,10 @@ export interface HeldRun {
   /**
    * Nothing can be done before a message or this time. Resolves with 'go' when there is one (look
    * at messages() and the clock), and with 'rest' when the run shall be let go of.
+   * `busy`: steps are under way until it settles. Resolves with 'go' then, at the latest, and never
+   * with 'rest' before: messages such as cancel reach a driver whose handlers still run.
    */
-  wait(until: number | null): Promise<'go' | 'rest'>;
+  wait(until: number | null, busy?: Promise<unknown>): Promise<'go' | 'rest'>;
   /**
    * Lets go of the run. 'unread': it has messages and does not rest; the draft is stored.
    * Give the draft that leads to `rest.state`.
@@ -94,6 +101,8 @@ export interface StepCall {
   /** 0: no limit. */
   readonly timeoutMs: number;
   readonly transactional: boolean;
+  /** Aborted by the driver to end the try: the run was cancelled, or a sibling failed for good. */
+  readonly cancel?: AbortSignal | undefined;
   handle(tools: StepTools): unknown;
 }
 
