@@ -1,6 +1,7 @@
 /**
- * Who may import whom: core → ports → runtime → events, jobs → workflows → the face → faces → http
- * → cli. A folder imports from its left only. Drivers are leaves; apps, benches, examples use it.
+ * Who may import whom: core → ports → runtime → events, jobs → workflows → configuration → the face
+ * → faces → http → cli. A folder imports from its left only. Drivers are leaves; apps, benches,
+ * examples use it.
  */
 import type { Import, SourceFile, Violation } from './source-tree.ts';
 
@@ -12,6 +13,8 @@ const rank: Readonly<Record<string, number>> = {
   events: 3,
   jobs: 3,
   workflows: 4,
+  configuration: 4.2, // files and variables, as one typed object
+  telemetry: 4.5, // what happens in runs as spans and numbers
   face: 5, // the files of src itself: index.ts, millrace.ts, connect.ts
   faces: 6, // names that a requirement fixed, thin on what is to the left
   http: 7,
