@@ -6,6 +6,8 @@ import { MillraceError } from './core/errors.ts';
 import { Jobs } from './jobs/jobs.ts';
 import type { JobsOptions } from './jobs/options.ts';
 import { Millrace, type MillraceOptions } from './millrace.ts';
+import type { Store } from './ports/store.ts';
+import { type TelemetryOptions, telemetrySettings } from './telemetry/settings.ts';
 
 export interface ConnectOptions extends MillraceOptions {
   /** Directory of the embedded Postgres; `.millrace/postgres` by default. */
@@ -15,6 +17,8 @@ export interface ConnectOptions extends MillraceOptions {
   readonly connectionsMax?: number;
   /** False where another process migrates. */
   readonly migrate?: boolean;
+  /** Off by default, and as the environment says (TELEMETRY_ENABLED, OTEL_…). */
+  readonly telemetry?: TelemetryOptions;
 }
 
 /**
@@ -32,7 +36,7 @@ export async function connect(url?: string, options: ConnectOptions = {}): Promi
     });
   }
   const { openPostgresStore } = await import('./drivers/postgres/store.ts');
-  return new Millrace(await openPostgresStore({ url, ...options }), options);
+  return assemble(await openPostgresStore({ url, ...options }), options);
 }
 
 async function connectEmbedded(options: ConnectOptions): Promise<Millrace> {
@@ -42,11 +46,25 @@ async function connectEmbedded(options: ConnectOptions): Promise<Millrace> {
   const postgres = await startEmbeddedPostgres({ directory });
   try {
     const store = await openPostgresStore({ url: postgres.url, ...options });
-    return new Millrace(store, options, () => postgres.stop());
+    return await assemble(store, options, () => postgres.stop());
   } catch (error) {
     await postgres.stop();
     throw error;
   }
+}
+
+async function assemble(
+  store: Store,
+  options: ConnectOptions,
+  onClose?: () => Promise<void>,
+): Promise<Millrace> {
+  const settings = telemetrySettings(options.telemetry);
+  const mill = new Millrace(store, options, onClose);
+  if (settings.enabled) {
+    const { attachTelemetry } = await import('./telemetry/attach.ts');
+    mill.telemetry = await attachTelemetry(mill, settings);
+  }
+  return mill;
 }
 
 export interface ConnectJobsOptions extends JobsOptions {

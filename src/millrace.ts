@@ -7,18 +7,28 @@ import { MillraceError } from './core/errors.ts';
 import type { EventDefinition, EventInput } from './core/event.ts';
 import { controlEvents } from './events/control.ts';
 import { createDeadLetters, type DeadLetters } from './events/dead-letters.ts';
+import { DomainEvents } from './events/domain/domain-events.ts';
+import type { DomainEventsOptions } from './events/domain/options.ts';
 import { type Published, Publisher } from './events/publisher.ts';
 import { Sequencer } from './events/sequencer.ts';
 import type { AnyDefinition, Subscription } from './events/stream/subscription.ts';
+import { traced } from './events/stream/traced.ts';
 import { type StreamStatus, Streams } from './events/streams.ts';
 import { Jobs } from './jobs/jobs.ts';
 import type { JobsHealth, JobsOptions } from './jobs/options.ts';
 import { asSqlTransaction, type CallerTransaction } from './jobs/transaction.ts';
 import type { HistoryStore } from './ports/history.ts';
 import type { Store } from './ports/store.ts';
+import { TracingSwitch } from './ports/tracing.ts';
 import { sleep } from './runtime/bell.ts';
 import type { DeploymentMode, Heads } from './runtime/heads.ts';
 import { Wakers } from './runtime/wakers.ts';
+import type { Telemetry } from './telemetry/telemetry.ts';
+import { dagPlugs } from './workflows/dag/plugs.ts';
+import { WorkflowOperator } from './workflows/operator/operator.ts';
+import type { WorkflowsHealth, WorkflowsOptions } from './workflows/options.ts';
+import { compileSchema } from './workflows/template/json-schema.ts';
+import { Workflows } from './workflows/workflows.ts';
 
 export interface MillraceOptions {
   /** Definitions beyond those that subscriptions name, for reading and editing events. */
@@ -41,6 +51,10 @@ export interface MillraceOptions {
   readonly pollMs?: readonly [least: number, most: number];
   /** For queues; heartbeat, time to live, grace and onError are as for streams unless said. */
   readonly jobs?: JobsOptions;
+  /** Of `events`: delivery, buffers, retries and dead letters of domain events. */
+  readonly domainEvents?: DomainEventsOptions;
+  /** Of `workflows`; grace and onError are as for streams unless said. */
+  readonly workflows?: WorkflowsOptions;
   /** Told of errors that were survived; they are counted in `health()` as well. */
   readonly onError?: (error: unknown, where: string) => void;
 }
@@ -56,6 +70,8 @@ export interface Health {
   readonly streams: readonly StreamStatus[];
   /** Of the queues that this process works on. */
   readonly jobs: JobsHealth;
+  /** Of the runs in this process. */
+  readonly workflows: WorkflowsHealth;
   readonly errors: number;
   readonly lastError: string | null;
 }
@@ -68,7 +84,16 @@ export class Millrace {
   readonly history: HistoryStore;
   readonly deadLetters: DeadLetters;
   readonly publisher: Publisher;
+  /** Off unless connect() was told to switch telemetry on. */
+  readonly tracing = new TracingSwitch();
+  /** Closed with this instance. */
+  telemetry: Telemetry | null = null;
   readonly jobs: Jobs;
+  readonly workflows: Workflows;
+  /** For whoever looks after runs: why, verbs with their checks, dead letters, staleness. */
+  readonly operator: WorkflowOperator;
+  /** Domain events: declared by workflows, published by steps, subscribed to by anybody. */
+  readonly events: DomainEvents<CallerTransaction>;
   readonly #options: MillraceOptions;
   readonly #wakers: Wakers;
   readonly #sequencer: Sequencer;
@@ -93,17 +118,18 @@ export class Millrace {
       batchMax: options.appendMax ?? 1_000,
       bufferMax: options.bufferMax ?? 20_000,
       patienceMs: 30_000,
+      tracing: this.tracing,
       onAppended: (events) => this.#wakers.announce(events),
     });
     this.#sequencer = this.#createSequencer();
     this.jobs = this.#createJobs();
+    this.events = this.#createDomainEvents();
+    this.workflows = this.#createWorkflows();
+    this.operator = this.#createOperator();
     this.deadLetters = createDeadLetters({
       failures: store.failures,
-      definition: (eventType) => this.#definitions.get(eventType),
-      onChanged: (group, partition) => {
-        this.#streams.lookForRetries(group, partition);
-        this.#wakers.tell(`failures ${group} ${partition}`);
-      },
+      definition: (type) => this.#definitions.get(type) ?? this.events.definitionOf(type),
+      onChanged: (group, partition) => this.#announceRetries(group, partition),
     });
   }
 
@@ -138,7 +164,8 @@ export class Millrace {
 
   /** Adds a group. Before or after start(); it begins to work when started. */
   subscribe<const D extends readonly AnyDefinition[]>(subscription: Subscription<D>): void {
-    this.#streams.add(subscription as unknown as Subscription);
+    const given = subscription as unknown as Subscription;
+    this.#streams.add(this.tracing.on ? traced(given, this.tracing) : given);
     this.#remember(subscription.events);
   }
 
@@ -150,18 +177,25 @@ export class Millrace {
     this.#started = true;
     await this.#wakers.start();
     this.#sequencer.start();
+    this.events.start();
     await this.jobs.start();
+    await this.workflows.open();
+    this.operator.start();
   }
 
   /** Drains handlers, hands back the leases, waits for publishes, closes the store. */
   async stop(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    await this.operator.stop();
+    await this.workflows.stop();
     await this.jobs.stop();
     await this.#streams.stop();
+    await this.events.stop();
     await this.publisher.close();
     if (this.#started) await this.#sequencer.stop();
     await this.#wakers.stop();
+    await this.telemetry?.close();
     await this.store.close();
     await this.#onClose();
   }
@@ -179,9 +213,9 @@ export class Millrace {
     return this.heads.mode;
   }
 
-  /** Changes which wakers count, while running; nothing is lost or restarted by it. */
+  /** Of streams and queues: which wakers count, while running. Nothing is lost or restarted. */
   async switchMode(mode: DeploymentMode): Promise<void> {
-    await this.#wakers.switchMode(mode);
+    await Promise.all([this.#wakers.switchMode(mode), this.jobs.switchMode(mode)]);
   }
 
   /** Handler calls, failures and settlements of this process so far. */
@@ -226,6 +260,7 @@ export class Millrace {
       listening: this.#wakers.listens,
       streams,
       jobs,
+      workflows: this.workflows.health(),
       errors: this.#errors,
       lastError: this.#lastError,
     };
@@ -258,7 +293,10 @@ export class Millrace {
       pollMs,
       othersListen: () => this.#othersListen(),
       onNotice: (notice) => this.#hear(notice),
-      onConnected: () => this.#streams.membership.refresh(),
+      onConnected: () => {
+        this.#streams.membership.refresh();
+        this.workflows.connected();
+      },
       nudge: () => this.#streams.nudge(),
       onError: (error, where) => this.#noteError(error, where),
     });
@@ -275,7 +313,10 @@ export class Millrace {
       timeToLiveMs,
       graceMs,
       stallMs: 15_000,
-      onAppended: (events) => this.#wakers.announce(events),
+      onAppended: (events) => {
+        this.#wakers.announce(events);
+        this.events.heard(events);
+      },
       onJoined: () => this.#wakers.tellHeads(),
       announce: () => this.#wakers.tell('members'),
       onError: (error, where) => this.#noteError(error, where),
@@ -283,14 +324,75 @@ export class Millrace {
   }
 
   #createJobs(): Jobs {
-    const { heartbeatMs, timeToLiveMs, graceMs, pollMs, jobs } = this.#options;
+    const { heartbeatMs, timeToLiveMs, graceMs, pollMs, mode, jobs } = this.#options;
     return new Jobs(this.store.jobs, {
+      ...(mode !== undefined && { mode }),
       ...(heartbeatMs !== undefined && { heartbeatMs }),
       ...(timeToLiveMs !== undefined && { timeToLiveMs }),
       ...(graceMs !== undefined && { graceMs }),
       ...(pollMs !== undefined && { pollMs }),
+      tracing: this.tracing,
       onError: (error, where) => this.#noteError(error, `jobs: ${where}`),
       ...jobs,
+    });
+  }
+
+  #createDomainEvents(): DomainEvents<CallerTransaction> {
+    const { domainEvents, graceMs = 30_000 } = this.#options;
+    return new DomainEvents<CallerTransaction>({
+      options: domainEvents,
+      workerId: this.workerId,
+      graceMs,
+      publisher: this.publisher,
+      staging: this.store.staging,
+      failures: this.store.failures,
+      history: this.store.history,
+      deadLetters: () => this.deadLetters,
+      compile: compileSchema,
+      toTransaction: asSqlTransaction,
+      onStaged: () => this.#sequencer.wake(),
+      join: (subscription) => {
+        this.#streams.add(subscription);
+        return this.#started && !this.#closed ? this.#streams.start() : Promise.resolve();
+      },
+      leave: (group) => this.#streams.remove(group),
+      onLettersChanged: (group, partition) => this.#announceRetries(group, partition),
+      onError: (error, where) => this.#noteError(error, where),
+    });
+  }
+
+  #createWorkflows(): Workflows {
+    const { graceMs, workflows } = this.#options;
+    const subscribe = (subscription: Subscription) => {
+      this.#streams.add(subscription);
+      if (!this.#started) return;
+      this.#streams.start().catch((error) => this.#noteError(error, 'workflows'));
+    };
+    const surroundings = {
+      store: this.store,
+      jobs: this.jobs,
+      staged: () => this.#sequencer.wake(),
+      tell: (notice: string) => this.#wakers.tell(notice),
+      domainEvents: this.events,
+      subscribe,
+    };
+    const engine = new Workflows(surroundings, {
+      tracing: this.tracing,
+      ...(graceMs !== undefined && { graceMs }),
+      onError: (error, where) => this.#noteError(error, `workflows: ${where}`),
+      ...workflows,
+    });
+    engine.plug(dagPlugs(() => engine.definitions));
+    return engine;
+  }
+
+  #createOperator(): WorkflowOperator {
+    return new WorkflowOperator({
+      workflows: this.store.workflows,
+      jobs: this.store.jobs,
+      definitions: () => this.workflows.definitions,
+      deliver: (messages) => this.workflows.deliver(messages),
+      onError: (error, where) => this.#noteError(error, `workflows: ${where}`),
     });
   }
 
@@ -314,9 +416,16 @@ export class Millrace {
     return !this.#started || !membership.alive || membership.workers.length > 1;
   }
 
+  /** Failures of a group were changed: the owner of the partition, here or elsewhere, looks. */
+  #announceRetries(group: string, partition: number): void {
+    this.#streams.lookForRetries(group, partition);
+    this.#wakers.tell(`failures ${group} ${partition}`);
+  }
+
   #hear(notice: string): void {
     if (notice === 'members') this.#streams.membership.refresh();
     const [what, group, partition] = notice.split(' ');
+    this.workflows.hear(notice);
     if (what === 'failures' && group) this.#streams.lookForRetries(group, Number(partition));
   }
 

@@ -18,6 +18,9 @@ const nextCommands: Partial<Record<ErrorCode, string>> = {
   STORE_UNAVAILABLE: 'health',
   DEAD_LETTER_STATE: 'dead-letters list',
   JOB_STATE: 'jobs list',
+  WORKFLOW_STATE: 'workflow list',
+  WORKFLOW_DUPLICATE: 'workflow list',
+  WORKFLOW_UNKNOWN: 'workflow run --help',
   NOT_FOUND: 'exceptions list',
   EVENT_UNKNOWN: 'events list',
   SOURCE_INVALID: 'ingest --help',
@@ -25,7 +28,7 @@ const nextCommands: Partial<Record<ErrorCode, string>> = {
 };
 
 /** Commands whose things are listed by a command of their own. */
-const listed: ReadonlySet<string> = new Set(['jobs', 'queues', 'schedules', 'workers']);
+const listed: ReadonlySet<string> = new Set(['jobs', 'queues', 'schedules', 'workers', 'workflow']);
 
 /** Prints the error on stderr and answers with the exit code. `area`: the command's first word. */
 export function reportFailure(error: unknown, io: Io, json: boolean, area = ''): number {

@@ -2,6 +2,7 @@
  * What a command may touch of the process around it: two streams, the environment, and the wish to
  * stop. Tests give their own; main.ts gives the real ones.
  */
+import { readFile } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 
 export interface Output {
@@ -68,4 +69,13 @@ export function line(output: Output, text = ''): void {
 /** The one JSON document that a command prints with --json. */
 export function printJson({ stdout }: Io, value: unknown): void {
   line(stdout, JSON.stringify(value, null, 2));
+}
+
+/** What an option of JSON was given: the text itself, `@file`, or `-` for standard input. */
+export async function inputText(given: string, stdin: AsyncIterable<unknown>): Promise<string> {
+  if (given.startsWith('@')) return readFile(given.slice(1), 'utf8');
+  if (given !== '-') return given;
+  let text = '';
+  for await (const chunk of stdin) text += String(chunk);
+  return text;
 }

@@ -14,12 +14,16 @@ import { jobBulkRoutes } from '../http/job-bulk-routes.ts';
 import { jobRoutes } from '../http/job-routes.ts';
 import { operationsRoutes } from '../http/operations-routes.ts';
 import { queueRoutes } from '../http/queue-routes.ts';
-import type { Route } from '../http/route.ts';
+import type { HttpMethod, Route } from '../http/route.ts';
 import { scheduleRoutes } from '../http/schedule-routes.ts';
 import { createHttpServer, type HttpServer } from '../http/server.ts';
 import { createStatistics, type Statistics } from '../http/statistics.ts';
+import { workflowDeskRoutes } from '../http/workflow-desk-routes.ts';
+import { workflowDoor } from '../http/workflow-door.ts';
+import { workflowRoutes } from '../http/workflow-routes.ts';
 import type { Jobs } from '../jobs/jobs.ts';
 import type { Millrace } from '../millrace.ts';
+import type { AnyWorkflowDefinition } from '../workflows/definition.ts';
 import { findServer } from './server-file.ts';
 
 /** Which database: an own server by URL, or the embedded one in a directory. */
@@ -45,6 +49,8 @@ export interface Platform {
 export interface OpenOptions {
   /** False to ask and publish only. */
   readonly work: boolean;
+  /** Workflows to work on, whatever `work` says of the rest. */
+  readonly workflows?: readonly AnyWorkflowDefinition[];
   onError?(error: unknown, where: string): void;
 }
 
@@ -62,6 +68,8 @@ export async function openPlatform(place: Place, options: OpenOptions): Promise<
   });
   try {
     const app = await installExceptions(mill, { work: options.work });
+    const { workflows = [] } = options;
+    if (workflows.length > 0) mill.workflows.work(workflows);
     const platform = { eventsPerSecond: null as number | null };
     const statistics = createStatistics({
       mill,
@@ -76,6 +84,8 @@ export async function openPlatform(place: Place, options: OpenOptions): Promise<
         ...deadLetterRoutes(mill),
         ...operationsRoutes({ mill, statistics }),
         ...routesOfJobs(mill.jobs),
+        ...workflowRoutes(workflowDoor(mill)),
+        ...workflowDeskRoutes(workflowDoor(mill)),
         ...app.routes,
       ],
       ...(onError && { onError }),
@@ -106,24 +116,32 @@ export interface ApiRequest {
 export interface Api {
   get<T>(path: string, request?: ApiRequest): Promise<T>;
   post<T>(path: string, request?: ApiRequest): Promise<T>;
+  patch<T>(path: string, request?: ApiRequest): Promise<T>;
+  delete<T>(path: string, request?: ApiRequest): Promise<T>;
   /** The address of the server that answers; null when it is this process. */
   readonly url: string | null;
   close(): Promise<void>;
 }
 
 type Dispatch = (request: {
-  method: 'GET' | 'POST';
+  method: HttpMethod;
   path: string;
   headers: Record<string, string>;
   body?: unknown;
 }) => Promise<{ status: number; body: unknown }>;
 
-export async function openApi(place: Place): Promise<Api> {
+export interface ApiOptions {
+  /** Workflows that this process works on while the API is open; a server here has its own. */
+  readonly workflows?: readonly AnyWorkflowDefinition[];
+}
+
+export async function openApi(place: Place, { workflows = [] }: ApiOptions = {}): Promise<Api> {
   if (place.url !== undefined && /^rediss?:/.test(place.url)) return openJobsApi(place.url);
   const running = place.url === undefined ? await findServer(place.data) : null;
   if (running !== null) return apiOver(dispatchTo(running.url), running.url, async () => {});
   try {
-    const platform = await openPlatform(place, { work: false });
+    const platform = await openPlatform(place, { work: false, workflows });
+    if (workflows.length > 0) await startOrClose(platform);
     return apiOver(
       (request) => platform.server.dispatch(request),
       null,
@@ -138,6 +156,15 @@ export async function openApi(place: Place): Promise<Api> {
   }
 }
 
+async function startOrClose(platform: Platform): Promise<void> {
+  try {
+    await platform.mill.start();
+  } catch (error) {
+    await platform.close();
+    throw error;
+  }
+}
+
 /** Queues on Redis have no log beside them: their routes alone. */
 async function openJobsApi(url: string): Promise<Api> {
   const jobs = await connectJobs(url);
@@ -146,7 +173,13 @@ async function openJobsApi(url: string): Promise<Api> {
     await server.close();
     await jobs.stop();
   };
-  return apiOver((request) => server.dispatch(request), null, close);
+  const dispatch: Dispatch = async (request) => {
+    if (!request.path.startsWith('/v1/')) return server.dispatch(request);
+    throw new MillraceError('CAPABILITY_MISSING', 'Redis keeps queues; workflows need Postgres.', {
+      fix: 'Leave out --url for the embedded Postgres, or give a postgres:// URL.',
+    });
+  };
+  return apiOver(dispatch, null, close);
 }
 
 function routesOfJobs(jobs: Jobs): readonly Route[] {
@@ -175,7 +208,7 @@ export async function waitForServer(data: string): Promise<string | null> {
 }
 
 export function apiOver(dispatch: Dispatch, url: string | null, close: () => Promise<void>): Api {
-  const call = async <T>(method: 'GET' | 'POST', path: string, request: ApiRequest = {}) => {
+  const call = async <T>(method: HttpMethod, path: string, request: ApiRequest = {}) => {
     const { tenant, query = {}, body } = request;
     const search = new URLSearchParams();
     for (const [name, value] of Object.entries(query)) {
@@ -193,6 +226,8 @@ export function apiOver(dispatch: Dispatch, url: string | null, close: () => Pro
   return {
     get: (path, request) => call('GET', path, request),
     post: (path, request) => call('POST', path, request),
+    patch: (path, request) => call('PATCH', path, request),
+    delete: (path, request) => call('DELETE', path, request),
     url,
     close,
   };

@@ -3,9 +3,11 @@
  * in commands/ that adds itself; errors of all of them are reported in one place.
  */
 import { Command, CommanderError } from 'commander';
+import { addConfig } from './commands/config.ts';
 import { addDeadLetters } from './commands/dead-letters.ts';
 import { addEvents } from './commands/events.ts';
 import { addExceptions } from './commands/exceptions.ts';
+import { addGenerate } from './commands/generate.ts';
 import { addHealth } from './commands/health.ts';
 import { addIngest } from './commands/ingest.ts';
 import { addJobs } from './commands/jobs.ts';
@@ -13,7 +15,9 @@ import { addMode } from './commands/mode.ts';
 import { addQueues } from './commands/queues.ts';
 import { addSchedules } from './commands/schedules.ts';
 import { addStart } from './commands/start.ts';
+import { addTemplate } from './commands/template.ts';
 import { addWorkers } from './commands/workers.ts';
+import { addWorkflow } from './commands/workflow.ts';
 import { exitCodes, reportFailure, usage } from './failure.ts';
 import type { Io } from './io.ts';
 import type { Cli } from './options.ts';
@@ -39,9 +43,13 @@ export async function runCli(args: readonly string[], io: Io): Promise<number> {
     addJobs,
     addQueues,
     addSchedules,
+    addTemplate,
     addWorkers,
+    addWorkflow,
+    addGenerate,
     addHealth,
     addMode,
+    addConfig,
   ];
   for (const add of adders) add(program, cli);
   const json = args.includes('--json');

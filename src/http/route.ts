@@ -6,8 +6,10 @@
 import { MillraceError } from '../core/errors.ts';
 import type { JsonValue } from '../core/json.ts';
 
+export type HttpMethod = 'GET' | 'POST' | 'PATCH' | 'DELETE';
+
 export interface Route {
-  readonly method: 'GET' | 'POST';
+  readonly method: HttpMethod;
   /** `/ops/dlq/:group/:eventId`; a `:tenant` in it names the tenant of the request. */
   readonly path: string;
   /**
@@ -27,6 +29,8 @@ export interface RouteRequest {
   readonly query: Readonly<Record<string, string>>;
   /** Undefined when nothing was sent. */
   readonly body: JsonValue | undefined;
+  /** The header idempotency-key; null when it was not sent. */
+  readonly idempotencyKey: string | null;
   /** Aborted when the caller has gone, or the server stops. */
   readonly signal: AbortSignal;
 }
@@ -35,6 +39,8 @@ export interface RouteReply {
   /** 200 by default. */
   readonly status?: number;
   readonly body: unknown;
+  /** The body is a text of this media type; JSON by default. */
+  readonly textType?: string;
 }
 
 export function requestInvalid(message: string, fix?: string): MillraceError {

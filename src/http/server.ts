@@ -11,7 +11,7 @@ import { MillraceError } from '../core/errors.ts';
 import { checkTenantId } from '../core/event-fields.ts';
 import { parseJson } from '../core/json.ts';
 import { type Failure, failure, failureOf } from './failures.ts';
-import { type Route, type RouteRequest, requestInvalid } from './route.ts';
+import { type HttpMethod, type Route, type RouteRequest, requestInvalid } from './route.ts';
 
 export interface HttpServerOptions {
   readonly routes: readonly Route[];
@@ -28,7 +28,7 @@ export interface HttpServer {
 }
 
 export interface DispatchRequest {
-  readonly method: 'GET' | 'POST';
+  readonly method: HttpMethod;
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: unknown;
@@ -136,10 +136,12 @@ function addRoute(app: FastifyInstance, route: Route, stopping: AbortSignal): vo
         params,
         query,
         body: request.body as RouteRequest['body'],
+        idempotencyKey: idempotencyKeyOf(request),
         signal: AbortSignal.any([gone.signal, stopping]),
       };
-      const { status = 200, body } = await route.handle(routed);
-      return sendJson(reply.code(status), body);
+      const { status = 200, body, textType } = await route.handle(routed);
+      reply.code(status);
+      return textType ? sendText(reply, textType, String(body)) : sendJson(reply, body);
     },
   });
 }
@@ -172,6 +174,11 @@ function tenantOf(
   if (tenant !== undefined) return checkTenantId(tenant);
   if ((route.tenant ?? 'required') !== 'required') return '';
   throw requestInvalid('The request names no tenant.', 'Send the header x-tenant-id: <tenant>.');
+}
+
+function idempotencyKeyOf({ headers }: FastifyRequest): string | null {
+  const key = headers['idempotency-key'];
+  return typeof key === 'string' && key !== '' ? key : null;
 }
 
 const foreign = failure(403, 'REQUEST_INVALID', 'This API answers to this machine only.', {
@@ -211,11 +218,15 @@ function send(reply: FastifyReply, { status, body, retryAfter }: Failure): Fasti
 }
 
 function sendJson(reply: FastifyReply, body: unknown): FastifyReply {
+  return sendText(reply, 'application/json; charset=utf-8', `${JSON.stringify(body)}\n`);
+}
+
+function sendText(reply: FastifyReply, type: string, text: string): FastifyReply {
   return reply
     .header('cache-control', 'no-store')
     .header('x-content-type-options', 'nosniff')
-    .type('application/json; charset=utf-8')
-    .send(`${JSON.stringify(body)}\n`);
+    .type(type)
+    .send(text);
 }
 
 /** Not even HTTP: answered on the bare socket, as there is no request to answer to. */

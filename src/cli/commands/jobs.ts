@@ -1,5 +1,4 @@
 /** `millrace jobs …`: look at jobs, ask why one does not run, change one or many, add one. */
-import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { parseJson } from '../../core/json.ts';
 import type { Why } from '../../jobs/reason.ts';
@@ -7,7 +6,7 @@ import type { JobView } from '../../jobs/view.ts';
 import { colors as pc } from '../colors.ts';
 import { exitCodes, reportFailure } from '../failure.ts';
 import { commandText, hint } from '../hint.ts';
-import { line, printJson } from '../io.ts';
+import { inputText, line, printJson } from '../io.ts';
 import { filterOf, type JobFlags, withFilter } from '../job-filter.ts';
 import { type Cli, integer, type PlaceFlags, withPlace } from '../options.ts';
 import { type Cell, fields, printable, table } from '../table.ts';
@@ -201,7 +200,7 @@ interface Changed {
 
 async function enqueue(name: string, flags: EnqueueFlags, { io }: Cli): Promise<void> {
   const { tenant, queue, key, priority, delay, attempts } = flags;
-  const payload = parseJson(await textOf(flags.payload, io.stdin));
+  const payload = parseJson(await inputText(flags.payload, io.stdin));
   const body = {
     name,
     payload,
@@ -220,12 +219,4 @@ async function enqueue(name: string, flags: EnqueueFlags, { io }: Cli): Promise<
     line(io.stdout, `enqueued ${pc.bold(answer.id)}`);
     line(io.stdout, hint(io, `jobs why ${answer.id}`, flags));
   });
-}
-
-async function textOf(given: string, stdin: AsyncIterable<unknown>): Promise<string> {
-  if (given.startsWith('@')) return readFile(given.slice(1), 'utf8');
-  if (given !== '-') return given;
-  let text = '';
-  for await (const chunk of stdin) text += String(chunk);
-  return text;
 }

@@ -5,7 +5,9 @@
  */
 import { type Command, Option } from 'commander';
 import { MillraceError } from '../../core/errors.ts';
+import type { AnyWorkflowDefinition } from '../../workflows/definition.ts';
 import { colors as pc } from '../colors.ts';
+import { type DefinitionFlags, loadDefinitions, withDefinitions } from '../definitions.ts';
 import { exitCodes } from '../failure.ts';
 import { finish } from '../finish.ts';
 import { hint } from '../hint.ts';
@@ -17,7 +19,7 @@ import { isBusy, openPlatform, type Place, type Platform } from '../platform.ts'
 import { findServer, removeServerFile, writeServerFile } from '../server-file.ts';
 import { printSummary, type Summary } from '../summary.ts';
 
-interface StartFlags extends PlaceFlags {
+interface StartFlags extends PlaceFlags, DefinitionFlags {
   readonly once?: boolean;
   readonly port: number;
   readonly sample: boolean;
@@ -29,7 +31,7 @@ const portDefault = 4280;
 const portTries = 20;
 
 export function addStart(program: Command, cli: Cli): void {
-  withPlace(program.command('start'))
+  withDefinitions(withPlace(program.command('start')))
     .description('start the database, the workers and the API; ingest the sample; serve')
     .option('--once', 'end after the summary')
     .addOption(
@@ -49,7 +51,8 @@ async function start(flags: StartFlags, cli: Cli): Promise<void> {
   const quiet = flags.json === true;
   const say = (text: string) => (quiet ? undefined : line(io.stderr, text));
   say(pc.dim(place.url === undefined ? `starting Postgres in ${place.data}` : 'connecting'));
-  const platform = await open(place, io);
+  const workflows = (await loadDefinitions(flags)) ?? [];
+  const platform = await open(place, io, workflows);
   let address: string | null = null;
   try {
     await platform.mill.start();
@@ -70,10 +73,15 @@ async function start(flags: StartFlags, cli: Cli): Promise<void> {
   }
 }
 
-async function open(place: Place, io: Io): Promise<Platform> {
+async function open(
+  place: Place,
+  io: Io,
+  workflows: readonly AnyWorkflowDefinition[],
+): Promise<Platform> {
   try {
     return await openPlatform(place, {
       work: true,
+      workflows,
       onError: (error, where) => reportSurvived(io, error, where),
     });
   } catch (error) {
