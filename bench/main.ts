@@ -1,6 +1,7 @@
 /**
  * `npm run bench -- append|pipeline [--seconds N] [--partitions N] [--json]`,
- * `npm run bench -- jobs [--jobs N] [--rounds N] [--only a,b] [--quick] [--seed N] [--json]`:
+ * `npm run bench -- jobs [--jobs N] [--rounds N] [--only a,b] [--quick] [--seed N] [--json]`,
+ * `npm run bench -- workflows [--rounds N] [--only a,b] [--quick] [--json]`:
  * measures on an embedded Postgres of its own, prints a table for people and, last, one JSON object
  * for scripts.
  */
@@ -9,6 +10,7 @@ import { benchAppend } from './append.ts';
 import { benchJobs } from './jobs/jobs.ts';
 import { jobsTable } from './jobs/table.ts';
 import { benchPipeline } from './pipeline.ts';
+import { benchWorkflows } from './workflows/workflows.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -37,7 +39,7 @@ async function jobs(): Promise<object> {
   const figures = await benchJobs({
     jobs: number(values.jobs, 200_000),
     rounds: number(values.rounds, 3),
-    only: values.only.split(',').filter((name) => name !== ''),
+    only: only(),
     quick: values.quick,
     seed: number(values.seed, Math.floor(Math.random() * 2 ** 31)),
     log: (line) => console.log(line), // it takes minutes: progress, and the figures last
@@ -46,8 +48,21 @@ async function jobs(): Promise<object> {
   return figures;
 }
 
+const only = () => values.only.split(',').filter((name) => name !== '');
+
+function workflows(): Promise<object> {
+  const log = (line: string) => console.log(line); // as above
+  return benchWorkflows({
+    rounds: number(values.rounds, 3),
+    quick: values.quick,
+    only: only(),
+    log,
+  });
+}
+
 const benches: Readonly<Record<string, () => Promise<object>>> = {
   jobs,
+  workflows,
   append: () => benchAppend({ seconds: number(values.seconds, 20), partitions }),
   pipeline: () => benchPipeline({ seconds: number(values.seconds, 60), partitions, log }),
 };
@@ -61,7 +76,7 @@ const figures = await bench();
 if (!values.json) {
   const width = Math.max(...Object.keys(figures).map((name) => name.length));
   for (const [name, value] of Object.entries(figures)) {
-    if (name === 'products') continue; // the table showed them
+    if (name === 'products' && 'redisRatioToBullMQ' in figures) continue; // the table showed them
     const shown = typeof value === 'number' ? value.toLocaleString('en-US') : JSON.stringify(value);
     console.log(`  ${name.padEnd(width)}  ${shown}`);
   }
