@@ -26,6 +26,7 @@ import { Gates } from './gates.ts';
 import { jobsHealth } from './health.ts';
 import { type JobEventName, type JobEvents, Lifecycle } from './lifecycle.ts';
 import type {
+  CatchAllOptions,
   Enqueued,
   EnqueueItem,
   EnqueueOptions,
@@ -201,13 +202,10 @@ export class Jobs {
   }
 
   /** A handler for every job of a queue, or those it `knows`, whose name has none of its own. */
-  workQueue(
-    queue: string,
-    definition: AnyJobDefinition,
-    options: { readonly concurrency?: number; readonly knows?: (name: string) => boolean } = {},
-  ): void {
-    this.#work.catchAll(queue, definition, options.knows);
-    this.#begin(queue, options.concurrency ?? concurrencyDefault);
+  workQueue(queue: string, definition: AnyJobDefinition, options: CatchAllOptions = {}): void {
+    const { concurrency = concurrencyDefault, knows, solitary } = options;
+    this.#work.catchAll(queue, definition, knows);
+    this.#begin(queue, concurrency, solitary);
   }
 
   /** How often the connection for notices was built anew. */
@@ -451,13 +449,13 @@ export class Jobs {
     return changeJobs({ store: this.store, work: this.#work, waiters: this.#waiters }, verb, refs);
   }
 
-  #begin(queue: string, concurrency: number): void {
+  #begin(queue: string, concurrency: number, solitary?: boolean): void {
     if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > 10_000) {
       throw new MillraceError('CONFIG_INVALID', `concurrency is ${concurrency}.`, {
         fix: 'Give a whole number from 1 to 10,000.',
       });
     }
-    this.#work.workOn(queue, concurrency);
+    this.#work.workOn(queue, concurrency, solitary);
     if (this.#state === 'started') void this.#upkeep.lookAt(queue);
   }
 

@@ -61,6 +61,15 @@ export interface WorkOptions {
   readonly middleware?: readonly JobMiddleware[];
 }
 
+/** Of a handler for every job of a queue. */
+export interface CatchAllOptions {
+  readonly concurrency?: number;
+  /** Only jobs of these names; all by default. */
+  readonly knows?: (name: string) => boolean;
+  /** False: jobs that saw workers die need not run alone; true by default. The first call counts. */
+  readonly solitary?: boolean;
+}
+
 export interface JobsHealth {
   readonly ready: boolean;
   readonly mode: DeploymentMode;

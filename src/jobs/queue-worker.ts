@@ -21,6 +21,8 @@ export interface QueueWorkerOptions {
   readonly concurrency: number;
   /** Jobs of one claim at most. */
   readonly claimMax: number;
+  /** Suspects run alone. False where jobs are long and mostly wait: they would never be alone. */
+  readonly solitary: boolean;
   /** Null: no handler of this process knows the name. */
   definitionOf(name: string): AnyJobDefinition | null;
   readonly executor: Executor;
@@ -76,7 +78,7 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
       options.channel.kick();
     });
     // A worker that takes the place of one that died does not know what that one died of.
-    this.#solitude.expect();
+    if (options.solitary) this.#solitude.expect();
   }
 
   get queue(): string {
@@ -144,10 +146,11 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
     if (have * 2 > target && have >= this.#concurrency) return null;
     const max = target - have;
     if (max <= 0) return null;
-    if (have > 0 && this.#solitude.wanted) return null; // until the slots are empty
-    const suspects = this.#suspects === 0 && (have === 0 || this.#solitude.hurried);
+    const { solitary } = this.#options;
+    if (solitary && have > 0 && this.#solitude.wanted) return null; // until the slots are empty
+    const suspects = !solitary || (this.#suspects === 0 && (have === 0 || this.#solitude.hurried));
     // What is only held when the process ends is blamed as well: a suspect comes by itself.
-    const alone = have === 0 && this.#solitude.wanted;
+    const alone = solitary && have === 0 && this.#solitude.wanted;
     const ration = this.#lanes.size === 0 ? this.#nextRation() : null;
     if (ration !== null) {
       return { max: alone ? 1 : Math.min(max, ration[1]), lanes: [ration[0]], suspects, ration };
@@ -202,7 +205,7 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
     if (claimed.length >= wish.max) this.#rowsMayWait = true;
     const suspects = claimed.filter(isSuspect);
     this.#suspects += suspects.length;
-    if (wish.suspects) this.#solitude.claimed(suspects.length);
+    if (wish.suspects && this.#options.solitary) this.#solitude.claimed(suspects.length);
     // First, so that it runs before anything else of this claim can end the process.
     this.#append(suspects.length > 0 ? [...suspects, ...claimed.filter(isSound)] : claimed);
     this.#fill();
@@ -223,7 +226,7 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
 
   /** Suspects wait in the queue: they want to run alone. */
   expectSuspects(): void {
-    this.#solitude.expect();
+    if (this.#options.solitary) this.#solitude.expect();
     this.wake();
   }
 
@@ -371,7 +374,7 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
   }
 
   #start(job: ClaimedJob, definition: AnyJobDefinition, epoch: number): void {
-    if (isSuspect(job)) this.#solitude.begin();
+    if (isSuspect(job) && this.#options.solitary) this.#solitude.begin();
     this.#slotsTaken += 1;
     this.#running.add(this.#options.executor.run(job, definition, epoch, this.#slot));
   }

@@ -144,7 +144,7 @@ export class Work {
   }
 
   /** A worker for the queue; a second call for the same queue changes nothing. */
-  workOn(queue: string, concurrency: number): void {
+  workOn(queue: string, concurrency: number, solitary = true): void {
     if (this.#workers.has(queue)) return;
     const channel = this.#options.enqueuer.channel(queue);
     const worker = new QueueWorker({
@@ -152,6 +152,7 @@ export class Work {
       session: this.session,
       concurrency,
       claimMax: this.#options.claimMax,
+      solitary,
       definitionOf: (name) => this.#definitionFor(queue, name),
       executor: this.#executor,
       putOff: (job, epoch) => this.#putOff(job, epoch),

@@ -153,7 +153,9 @@ export class Engine {
     const { jobs } = this.#surroundings;
     // Other parts of the program may work on other messages of the queue.
     const knows = (name: string) => name === remoteStepJob || name.startsWith('run ');
-    jobs.workQueue(queue, this.#runJob(queue), { concurrency: this.holder.concurrency, knows });
+    const { concurrency } = this.holder;
+    // Runs are held for long and mostly wait: one that is alone would stop all others.
+    jobs.workQueue(queue, this.#runJob(queue), { concurrency, knows, solitary: false });
   }
 
   /** After the jobs were started. */
@@ -203,6 +205,7 @@ export class Engine {
     return new Committer({
       store: store.workflows,
       batchMax: 500,
+      heavyMax: 64,
       charsMax: 4_000_000,
       underWayMax: 1,
       isAlive: (epoch) => this.#epoch === epoch,
