@@ -31,10 +31,14 @@ const stored = ({ commits }: CommitRequest, outcome: CommitOutcome): CommitResul
   outcomes: commits.map(() => outcome),
   woken: [],
 });
-const turn = () => new Promise((resolve) => setImmediate(resolve));
+/** Until everything that can go on has done so. */
+const turn = async () => {
+  for (let i = 0; i < 3; i += 1) await new Promise((resolve) => setImmediate(resolve));
+};
 
 class Source implements CommitSource {
   readonly epoch: number;
+  heavy = false;
   readonly heard: unknown[] = [];
   readonly #name: string;
   readonly #chars: number;
@@ -71,6 +75,7 @@ function open(store: ReturnType<typeof scripted>, more: Partial<{ batchMax: numb
   const committer = new Committer({
     store,
     batchMax: 100,
+    heavyMax: 2,
     charsMax: 1_000,
     underWayMax: 1,
     isAlive: (epoch) => alive.has(epoch),
@@ -83,6 +88,26 @@ function open(store: ReturnType<typeof scripted>, more: Partial<{ batchMax: numb
 }
 
 describe('Committer', () => {
+  it('lets light commits pass when many heavy ones wait, and forgets none', async () => {
+    const store = scripted();
+    const { committer } = open(store);
+    const heavy = ['h1', 'h2', 'h3', 'h4', 'h5'].map((name) => new Source(name));
+    for (const source of heavy) {
+      source.heavy = true;
+      committer.add(source);
+    }
+    committer.add(new Source('light'));
+    for (let i = 0; i < 3; i += 1) {
+      await turn();
+      await store.answer('stored');
+    }
+    assert.deepEqual(
+      store.requests.map(({ commits }) => commits.map(({ runId }) => runId)),
+      [['h1', 'h2', 'light'], ['h3', 'h4'], ['h5']],
+    );
+    assert.ok(heavy.every(({ heard }) => heard.length === 1));
+  });
+
   it('sends what comes in one turn together, and what gathers meanwhile next', async () => {
     const store = scripted();
     const { committer } = open(store);

