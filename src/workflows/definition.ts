@@ -1,6 +1,6 @@
 /**
- * A workflow as the engine sees it, whichever front end made it: a declared DAG (`dag/`) or a durable
- * function (`functions/`). The engine knows no more of it than this.
+ * A workflow as the engine sees it, whichever front end made it: a declared DAG (`dag/`) or a
+ * durable function (`functions/`). The engine knows no more of it than this.
  */
 import type { IdentityStrategy } from '../core/workflow/identity.ts';
 import type { Limits } from '../ports/jobs.ts';
@@ -29,6 +29,21 @@ export const defaultLifecycle: Lifecycle = Object.freeze({
   autoDlqOnTimeout: true,
 });
 
+/** What somebody says of it; what is left open is decided elsewhere. */
+export type LifecycleChoice = {
+  readonly [Member in keyof Lifecycle]?: Lifecycle[Member] | undefined;
+};
+
+export const lifecycleMembers = Object.keys(defaultLifecycle) as readonly (keyof Lifecycle)[];
+
+export function completeLifecycle(
+  said: LifecycleChoice,
+  otherwise: Lifecycle = defaultLifecycle,
+): Lifecycle {
+  const own = lifecycleMembers.filter((member) => said[member] !== undefined);
+  return { ...otherwise, ...Object.fromEntries(own.map((member) => [member, said[member]])) };
+}
+
 /** Frozen. */
 export interface WorkflowDefinition<Input = unknown, Result = unknown> {
   readonly kind: 'dag' | 'function';
@@ -45,7 +60,8 @@ export interface WorkflowDefinition<Input = unknown, Result = unknown> {
   /** Of all its runs, and of those with one key. With any of them runs go through the queue. */
   readonly limits: Limits | null;
   readonly keyLimits: Limits | null;
-  readonly lifecycle: Lifecycle;
+  /** What it says itself; the rest is as the process that looks is configured. */
+  readonly lifecycle: LifecycleChoice;
   /** Null for functions: their code is what it is. */
   readonly template: StoredTemplate | null;
   readonly publishesEvents: readonly DomainEventDeclaration[];
@@ -69,7 +85,7 @@ export function queueOf(definition: AnyWorkflowDefinition): string {
   return limits || keyLimits ? `${namespace}_${name}_queue` : `${namespace}_queue`;
 }
 
-/** Name of the jobs through which its runs are taken over; another version waits for its workers. */
+/** Name of the jobs that its runs are taken over by; another version waits for its workers. */
 export function jobNameOf(definition: AnyWorkflowDefinition): string {
   return `run ${definition.namespace}/${definition.name}@${definition.version}`;
 }

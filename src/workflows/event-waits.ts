@@ -1,7 +1,7 @@
 /**
- * Events for runs that wait for them: one stream group for each awaited type, so that processes with
- * different workflows share cursors, and a type that is new begins where the log ends by then. The
- * delivery commits with the cursor.
+ * Events for runs that wait for them: one stream group for each awaited type, so that processes
+ * with different workflows share cursors, and a type that is new begins where the log ends by then.
+ * The delivery commits with the cursor.
  */
 import { createHash } from 'node:crypto';
 import { defineEvent, type EventDefinition } from '../core/event.ts';

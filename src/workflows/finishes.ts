@@ -214,7 +214,7 @@ export class Finishes {
       const run = byId.get(runId);
       if (run === undefined) {
         for (const waiter of [...awaited.waiters]) waiter.reject(notFound(runId));
-      } else if (isFinish(run.state)) this.finish(runId, run);
+      } else if (isOver(run)) this.finish(runId, run);
       else if (!awaited.asked) {
         awaited.asked = true;
         unknown.push(runId);
@@ -224,6 +224,14 @@ export class Finishes {
       send(`want-run ${unknown.slice(from, from + 100).join(' ')}`);
     }
   }
+}
+
+/**
+ * Not one that an operator has opened again a moment ago: its history still says how it ended, but
+ * its end, or its rest, has been taken away.
+ */
+function isOver({ state, endedAt, resting }: RunSummary): boolean {
+  return isEnd(state) ? endedAt !== null : state === 'blocked_by_failures' && resting;
 }
 
 /** Whoever waits is told: the end, or that nothing goes on without an operator. */

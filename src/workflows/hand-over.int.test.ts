@@ -23,13 +23,14 @@ describe('runs that change hands', () => {
     const { epoch } = victim.jobs.tenure;
     await ask(
       database.url,
-      `update millrace.job_worker set heartbeat_at = heartbeat_at - interval '1 hour' where epoch = $1`,
+      `update millrace.job_worker set heartbeat_at = heartbeat_at - interval '1 hour'
+       where epoch = $1`,
       [epoch],
     );
     await by.store.jobs.recover({ crashesMax: 3 });
   }
 
-  it('goes on in another process when the epoch that held it since its start is dead', async (t) => {
+  it('goes on elsewhere when the epoch that held it since its start is dead', async (t) => {
     const [first, second] = [
       await openMill(t, database.url, slow),
       await openMill(t, database.url),
@@ -328,7 +329,7 @@ describe('runs that change hands', () => {
     t.diagnostic(`done ${early ? 'while' : 'after'} connections were cut`);
   });
 
-  it('stores the others when the change of one run is refused, and tries that one again', async (t) => {
+  it('stores the others when one run is refused, and tries that one again', async (t) => {
     const errors: string[] = [];
     const mill = await openMill(t, database.url, {
       onError: (error) => errors.push(String(error)),

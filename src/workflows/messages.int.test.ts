@@ -66,7 +66,7 @@ describe('messages to runs', () => {
   });
   after(() => database.drop());
 
-  it('delivers every signal once, whether the run is held, rests or just comes to rest', async (t) => {
+  it('delivers every signal once, whether the run is held, rests or comes to rest', async (t) => {
     // Without residency the run rests whenever it has read what there is.
     const workflows = { residencyMs: 0 };
     const mill = await openMill(t, database.url, { workflows });

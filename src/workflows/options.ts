@@ -5,6 +5,7 @@ import type { StepRecord } from '../core/workflow/run-record.ts';
 import type { CallerTransaction } from '../jobs/transaction.ts';
 import type { Tracing } from '../ports/tracing.ts';
 import type { RunInfo } from '../ports/workflows.ts';
+import type { LifecycleChoice } from './definition.ts';
 import type { RunView, StepView } from './operator/run-view.ts';
 import type { RunObserver } from './run/observer.ts';
 
@@ -21,6 +22,12 @@ export interface WorkflowsOptions {
   readonly lookMs?: number;
   /** A run gets more urgent by one for each time that it has waited so long; 60,000 by default. */
   readonly ageingMs?: number;
+  /** When open runs are stale, of workflows that leave it open themselves. */
+  readonly lifecycle?: LifecycleChoice;
+  /** How often stale runs are looked for; 300,000 ms by default. */
+  readonly stalenessSweepMs?: number;
+  /** Runs of one page of a sweep; 100 by default. */
+  readonly stalenessBatch?: number;
   /** Where lines of handlers' own log go; the console by default. */
   readonly log?: (run: RunInfo, step: StepRecord | null) => JobLog;
   /** Told of what happens inside; for telemetry only. */

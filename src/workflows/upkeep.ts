@@ -1,8 +1,8 @@
 /**
- * What a working process does for all runs now and then: wakes those whose time has come, takes over
- * what dead processes held, lets what waits get more urgent, and removes what is older than the
- * retention. Safe to do everywhere at
- * once; the times differ a little, so that processes started together do not look together.
+ * What a working process does for all runs now and then: wakes those whose time has come, takes
+ * over what dead processes held, lets what waits get more urgent, and removes what is older than
+ * the retention. Safe to do everywhere at once; the times differ a little, so that processes
+ * started together do not look together.
  */
 import type { WorkflowStore } from '../ports/workflows.ts';
 import { Bell, sleep } from '../runtime/bell.ts';

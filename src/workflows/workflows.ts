@@ -1,6 +1,6 @@
 /**
- * Workflows as users see them: register, work, start, wait, tell, look. What is done with runs is the
- * engine's.
+ * Workflows as users see them: register, work, start, wait, tell, look. What is done with runs is
+ * the engine's.
  */
 import { MillraceError } from '../core/errors.ts';
 import { auditOf, parseChange, type Transition } from '../core/workflow/run-record.ts';
@@ -130,8 +130,8 @@ export class Workflows {
 
   /**
    * Waits until a run has ended, wherever it is, and answers with its result.
-   * @throws MillraceError WORKFLOW_FAILED (when it is blocked by failures, too), WORKFLOW_CANCELLED,
-   * WORKFLOW_TIMEOUT, NOT_FOUND
+   * @throws MillraceError WORKFLOW_FAILED (when it is blocked by failures, too),
+   * WORKFLOW_CANCELLED, WORKFLOW_TIMEOUT, NOT_FOUND
    */
   async result(runId: string, options: ResultOptions = {}): Promise<unknown> {
     if (this.#engine.holder.find(runId) === undefined) this.#listen();

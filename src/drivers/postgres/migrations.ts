@@ -2357,7 +2357,8 @@ begin
       using (
         select distinct x.run_id from unnest(p_runs, p_ids, p_kinds, p_names, p_tenants)
           as x(run_id, message_id, kind, name, tenant_id)
-        where x.kind = 'verb' and x.name in ('retry', 'reset') and x.run_id <> all (p_busy)
+        where x.kind = 'verb' and x.name in ('retry', 'reset', 'retry_from', 'reset_step')
+          and x.run_id <> all (p_busy)
           and (x.tenant_id is null or (select r.tenant_id from millrace.workflow_run r
             where r.run_id = x.run_id) = x.tenant_id)
           and (select m.no from millrace.workflow_message m
@@ -2377,7 +2378,8 @@ begin
       when (select m.no from millrace.workflow_message m where m.run_id = x.run_id
         and m.message_id = x.message_id) is not null or x.copy > 1 then 'duplicate'
       when (select e.ended_at from millrace.workflow_end e where e.run_id = x.run_id) is not null
-        and not (x.run_id = any (p_busy) and x.kind = 'verb' and x.name in ('retry', 'reset'))
+        and not (x.run_id = any (p_busy) and x.kind = 'verb'
+          and x.name in ('retry', 'reset', 'retry_from', 'reset_step'))
         then 'ended'
       else 'delivered' end order by x.n) into deliveries
   from (

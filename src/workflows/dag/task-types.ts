@@ -61,7 +61,7 @@ export interface TaskStepSettings {
   readonly transactional?: boolean | undefined;
   /** Another namespace, whose workers run it. */
   readonly namespace?: string | undefined;
-  /** Domain events; 'durable' after 'success' unless they say otherwise. */
+  /** Domain events: with the configured delivery, after 'success', unless they say otherwise. */
   readonly publishes?:
     | readonly (Pick<DomainEventDeclaration, 'name' | 'description' | 'schema'> &
         Partial<Pick<DomainEventDeclaration, 'delivery' | 'condition' | 'publisher'>>)[]

@@ -44,7 +44,7 @@ export interface DefineWorkflowOptions<Given, Input, ResultInput, Result> {
   readonly limits?: Limits | undefined;
   /** Of the runs with one key. */
   readonly keyLimits?: Limits | undefined;
-  /** Members left out have their defaults. */
+  /** Members left out are as it is configured. */
   readonly lifecycle?: Partial<Lifecycle> | undefined;
   /** Domain events that it may publish. */
   readonly publishesEvents?:

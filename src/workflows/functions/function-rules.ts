@@ -12,7 +12,7 @@ import {
   defaultLifecycle,
   type IdentityStrategy,
   identityStrategies,
-  type Lifecycle,
+  type LifecycleChoice,
 } from '../definition.ts';
 import {
   type DomainEventDeclaration,
@@ -41,7 +41,7 @@ export interface FunctionRules {
   readonly key: ((input: unknown) => string | null | undefined) | null;
   readonly limits: Limits | null;
   readonly keyLimits: Limits | null;
-  readonly lifecycle: Lifecycle;
+  readonly lifecycle: LifecycleChoice;
   readonly publishesEvents: readonly DomainEventDeclaration[];
   readonly waitsFor: readonly string[];
   readonly policy: StepPolicy;
@@ -191,22 +191,22 @@ function readLimits(title: string, given: Given, option: string): Limits | null 
   return Object.freeze({ ...value });
 }
 
-function readLifecycle(title: string, value: unknown): Lifecycle {
-  if (value === undefined) return defaultLifecycle;
+function readLifecycle(title: string, value: unknown): LifecycleChoice {
+  if (value === undefined) return Object.freeze({});
   if (typeof value !== 'object' || value === null) {
     throw invalid(`${title}: lifecycle is ${describeKind(value)}, not an object.`);
   }
-  const lifecycle = { ...defaultLifecycle, ...value };
-  for (const [member, limit] of Object.entries(lifecycle)) {
+  for (const [member, limit] of Object.entries(value)) {
     const path = `${title}: lifecycle.${member}`;
     if (!(member in defaultLifecycle)) throw invalid(`${path} is not an option.`);
+    if (limit === undefined) continue;
     if (member.startsWith('auto')) {
       if (typeof limit !== 'boolean') throw invalid(`${path} is ${describeKind(limit)}.`);
     } else if (limit !== null || member !== 'maxDurationMinutes') {
       readWhole(path, limit, [1, member === 'maxDurationMinutes' ? 43_200 : 10_080]);
     }
   }
-  return Object.freeze(lifecycle);
+  return Object.freeze({ ...value });
 }
 
 const eventPattern = /^[a-z0-9_]+(\.[a-z0-9_]+)+$/;
@@ -216,9 +216,10 @@ function readDeclarations(title: string, value: unknown): readonly DomainEventDe
   if (!Array.isArray(list)) throw invalid(`${title}: publishesEvents is no array.`);
   return Object.freeze(
     list.map((given) => {
-      const { name, delivery = 'durable', condition = 'success' } = given;
+      const { name, delivery, condition = 'success' } = given;
       checkText(`${title}: an event name`, name, eventPattern);
-      if (!deliveryModes.includes(delivery) || !publishConditions.includes(condition)) {
+      const known = delivery === undefined || deliveryModes.includes(delivery);
+      if (!known || !publishConditions.includes(condition)) {
         throw invalid(
           `${title}: event ${name} has an unknown delivery or condition.`,
           `Use ${deliveryModes.join(', ')}; ${publishConditions.join(', ')}.`,

@@ -191,10 +191,19 @@ test('cancel aborts the handler, and a retry of the failed run goes on', async (
   await assert.rejects(flaky.result(wait), { code: 'WORKFLOW_FAILED' });
   mended = true;
   assert.equal(await mill.workflows.retry(flaky.runId), 'delivered');
-  await eventually('it is complete', async () => {
-    return (await mill.workflows.get(flaky.runId))?.state === 'complete';
-  });
   assert.equal(await flaky.result(wait), 2);
+  mended = false;
+  const again = await mill.workflows.start(Flaky, undefined);
+  await assert.rejects(again.result(wait), { code: 'WORKFLOW_FAILED' });
+  mended = true;
+  const { applied } = await mill.operator.verb(again.runId, { verb: 'retry_from', step: 'first' });
+  assert.equal(applied, true);
+  assert.equal(await again.result(wait), 2);
+  const steps = (await mill.workflows.get(again.runId))?.steps;
+  assert.deepEqual(
+    steps?.map(({ state }) => state),
+    ['complete', 'complete'],
+  );
 });
 
 test('1,000 steps: the gap between steps does not grow', { timeout: 120_000 }, async (t) => {

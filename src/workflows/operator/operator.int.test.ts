@@ -20,7 +20,7 @@ import {
   type WorkflowCaseContext,
 } from '../../ports/workflows.fixtures.conformance.ts';
 import type { NewMessage, NewRun } from '../../ports/workflows.ts';
-import { type AnyWorkflowDefinition, defaultLifecycle, type Lifecycle } from '../definition.ts';
+import type { AnyWorkflowDefinition, LifecycleChoice } from '../definition.ts';
 import { WorkflowOperator } from './operator.ts';
 
 let database: TestDatabase;
@@ -35,7 +35,7 @@ after(async () => {
 });
 
 let number = 0;
-async function surroundings(lifecycle: Partial<Lifecycle> = {}) {
+async function surroundings(lifecycle: LifecycleChoice = {}, configured: LifecycleChoice = {}) {
   number += 1;
   const context: WorkflowCaseContext = {
     store,
@@ -53,12 +53,13 @@ async function surroundings(lifecycle: Partial<Lifecycle> = {}) {
     namespace: 'conformance',
     name: `flow-${context.queue}`,
     version: '1.0.0',
-    lifecycle: { ...defaultLifecycle, ...lifecycle },
+    lifecycle,
   } as AnyWorkflowDefinition;
   const operator = new WorkflowOperator({
     workflows,
     jobs,
     definitions: () => [definition],
+    lifecycle: configured,
     async deliver(messages) {
       delivered.push(...messages);
       return (await workflows.deliver(messages)).deliveries;
@@ -212,6 +213,22 @@ test('a lifecycle decides: no record, but an end', async () => {
   assert.deepEqual([investigated.includes(run.runId), told], [false, [run.runId]]);
   assert.match(delivered.at(-1)?.payloadJson ?? '', /beyond max_steps_in_process of 5 minutes/);
   assert.deepEqual((await operator.sweep()).failed, [], 'a state is told once');
+});
+
+test('what a workflow leaves open is as configured, what it says stays', async () => {
+  const said = { autoDlqOnTimeout: false };
+  const configured = {
+    maxStepsInProcessMinutes: 5,
+    autoDlqOnTimeout: true,
+    autoFailOnTimeout: true,
+  };
+  const { operator, runWith, age } = await surroundings(said, configured);
+  const [young, old] = [await runWith({}), await runWith({})];
+  await age(young, 3);
+  await age(old, 6);
+  const { investigated, failed } = await operator.sweep();
+  assert.deepEqual([failed.includes(old.runId), failed.includes(young.runId)], [true, false]);
+  assert.ok(!investigated.includes(old.runId));
 });
 
 test('the longest a run may last counts from its start', async () => {

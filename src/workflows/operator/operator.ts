@@ -9,7 +9,13 @@ import type { TaskState } from '../../core/workflow/states.ts';
 import type { JobStore } from '../../ports/jobs.ts';
 import type { RunFilter, RunSummary } from '../../ports/workflow-queries.ts';
 import type { Delivery, MessageKind, NewMessage, WorkflowStore } from '../../ports/workflows.ts';
-import { type AnyWorkflowDefinition, defaultLifecycle, type Lifecycle } from '../definition.ts';
+import {
+  type AnyWorkflowDefinition,
+  completeLifecycle,
+  type Lifecycle,
+  type LifecycleChoice,
+  lifecycleMembers,
+} from '../definition.ts';
 import type { RunDetails } from '../options.ts';
 import {
   type AnalyticsRequest,
@@ -42,6 +48,12 @@ export interface OperatorOptions {
   definitions(): readonly AnyWorkflowDefinition[];
   /** Delivers, and tells those who should look. */
   deliver(messages: readonly NewMessage[]): Promise<readonly Delivery[]>;
+  /** Of workflows that leave it open; the rest is built in. */
+  readonly lifecycle?: LifecycleChoice | undefined;
+  /** 300,000 by default. */
+  readonly sweepEveryMs?: number | undefined;
+  /** Runs of one page of a sweep; 100 by default. */
+  readonly sweepBatch?: number | undefined;
   onStale?(stale: StaleRun): void;
   onError(error: unknown, where: string): void;
 }
@@ -53,16 +65,22 @@ export class WorkflowOperator {
   readonly deadLetters: DeadLetterDesk;
   readonly #options: OperatorOptions;
   readonly #sweeper: Sweeper;
+  readonly #lifecycle: Lifecycle;
 
   constructor(options: OperatorOptions) {
     this.#options = options;
     const { queries } = options.workflows;
+    this.#lifecycle = completeLifecycle(options.lifecycle ?? {});
     this.deadLetters = new DeadLetterDesk(queries);
     this.#sweeper = new Sweeper({
       queries,
       jobs: options.jobs,
       desk: this.deadLetters,
-      lifecycles: () => options.definitions().map(({ lifecycle }) => lifecycle),
+      lifecycles: () => [
+        this.#lifecycle,
+        ...options.definitions().map((one) => this.lifecycleIn(one)),
+      ],
+      batch: options.sweepBatch,
       lifecycleOf: (run) => this.lifecycleOf(run),
       deliver: (messages) => options.deliver(messages),
       ...(options.onStale && { onWarning: options.onStale }),
@@ -71,8 +89,8 @@ export class WorkflowOperator {
   }
 
   /** Begins to sweep; for processes that work. */
-  start(sweepEveryMs?: number): void {
-    this.#sweeper.start(sweepEveryMs);
+  start(): void {
+    this.#sweeper.start(this.#options.sweepEveryMs);
   }
 
   stop(): Promise<void> {
@@ -212,10 +230,15 @@ export class WorkflowOperator {
       ({ namespace, name, version }) =>
         namespace === run.namespace && name === run.name && version === run.version,
     );
-    if (known) return known.lifecycle;
-    if (run.templateHash === '') return defaultLifecycle;
+    if (known) return this.lifecycleIn(known);
+    if (run.templateHash === '') return this.#lifecycle;
     const template = await workflows.template(run.templateHash);
-    return template === null ? defaultLifecycle : lifecycleIn(template.definitionJson);
+    return completeLifecycle(storedChoice(template?.definitionJson ?? '{}'), this.#lifecycle);
+  }
+
+  /** What a definition says, and what is configured where it says nothing. */
+  lifecycleIn({ lifecycle }: Pick<AnyWorkflowDefinition, 'lifecycle'>): Lifecycle {
+    return completeLifecycle(lifecycle, this.#lifecycle);
   }
 
   async #send(
@@ -256,22 +279,9 @@ export interface ApprovalDecision {
   readonly data?: unknown;
 }
 
-/** Members that a stored template may lack are those of the default. */
-function lifecycleIn(definitionJson: string): Lifecycle {
-  const stored = (parseStored(definitionJson) as { lifecycle?: Record<string, unknown> } | null)
-    ?.lifecycle;
-  if (typeof stored !== 'object' || stored === null) return defaultLifecycle;
-  const read = (camel: keyof Lifecycle, snake: string) =>
-    stored[camel] ?? stored[snake] ?? defaultLifecycle[camel];
-  return {
-    maxDurationMinutes: read('maxDurationMinutes', 'max_duration_minutes'),
-    maxWaitingForDependenciesMinutes: read(
-      'maxWaitingForDependenciesMinutes',
-      'max_waiting_for_dependencies_minutes',
-    ),
-    maxWaitingForRetryMinutes: read('maxWaitingForRetryMinutes', 'max_waiting_for_retry_minutes'),
-    maxStepsInProcessMinutes: read('maxStepsInProcessMinutes', 'max_steps_in_process_minutes'),
-    autoFailOnTimeout: read('autoFailOnTimeout', 'auto_fail_on_timeout'),
-    autoDlqOnTimeout: read('autoDlqOnTimeout', 'auto_dlq_on_timeout'),
-  } as Lifecycle;
+/** What a stored template says. */
+function storedChoice(definitionJson: string): LifecycleChoice {
+  const { lifecycle } = parseStored(definitionJson) as { lifecycle?: LifecycleChoice | null };
+  const said = lifecycle ?? {};
+  return Object.fromEntries(lifecycleMembers.map((member) => [member, said[member]]));
 }

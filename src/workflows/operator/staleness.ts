@@ -12,7 +12,7 @@ import type { JobStore } from '../../ports/jobs.ts';
 import type { RunSummary, StaleLimit, WorkflowQueries } from '../../ports/workflow-queries.ts';
 import type { Delivery, NewMessage } from '../../ports/workflows.ts';
 import { sleep } from '../../runtime/bell.ts';
-import { defaultLifecycle, type Lifecycle } from '../definition.ts';
+import type { Lifecycle } from '../definition.ts';
 import type { DeadLetterDesk } from './dead-letters.ts';
 import {
   limitedStates,
@@ -26,8 +26,8 @@ import {
 import { recordOf } from './run-view.ts';
 import { verbMessage } from './verbs.ts';
 
-export const sweepEveryMs = 300_000;
-export const sweepBatch = 100;
+const sweepEveryDefaultMs = 300_000;
+const batchDefault = 100;
 /** Pages of one sweep; the next one goes on behind them. */
 const pagesMax = 50;
 
@@ -52,10 +52,12 @@ export interface SweeperOptions {
   readonly queries: WorkflowQueries;
   readonly jobs: Pick<JobStore, 'workers'>;
   readonly desk: DeadLetterDesk;
-  /** Of every definition that this process knows; those of other runs are asked for one by one. */
+  /** Of every definition that this process knows, and the configured one. */
   lifecycles(): readonly Lifecycle[];
   lifecycleOf(run: RunSummary): Promise<Lifecycle>;
   deliver(messages: readonly NewMessage[]): Promise<readonly Delivery[]>;
+  /** Runs of one page; 100 by default. */
+  readonly batch?: number | undefined;
   readonly now?: () => number;
   onWarning?(stale: StaleRun): void;
   onError(error: unknown, where: string): void;
@@ -63,16 +65,18 @@ export interface SweeperOptions {
 
 export class Sweeper {
   readonly #options: SweeperOptions;
+  readonly #batch: number;
   readonly #stop = new AbortController();
   #loop: Promise<void> = Promise.resolve();
   #after: string | null = null;
 
   constructor(options: SweeperOptions) {
     this.#options = options;
+    this.#batch = options.batch ?? batchDefault;
   }
 
   /** Sweeps now and then, for the first time within the interval. */
-  start(everyMs = sweepEveryMs): void {
+  start(everyMs = sweepEveryDefaultMs): void {
     this.#loop = this.#run(everyMs);
   }
 
@@ -97,7 +101,7 @@ export class Sweeper {
         const { staleness } = await this.#measure(run);
         if (staleness) found.push({ run, staleness });
       }
-      if (runs.length < sweepBatch) break;
+      if (runs.length < this.#batch) break;
       after = runs.at(-1)?.runId ?? null;
     }
     return found.sort((a, b) => b.staleness.share - a.staleness.share);
@@ -125,7 +129,7 @@ export class Sweeper {
         await this.#judge(run, report);
       }
       report.looked += runs.length;
-      this.#after = runs.length < sweepBatch ? null : (runs.at(-1)?.runId ?? null);
+      this.#after = runs.length < this.#batch ? null : (runs.at(-1)?.runId ?? null);
       if (this.#after === null) break;
     }
     return report;
@@ -133,12 +137,12 @@ export class Sweeper {
 
   #page(after: string | null): Promise<readonly RunSummary[]> {
     const { queries } = this.#options;
-    return queries.stale(this.#limits(), sweepBatch, after);
+    return queries.stale(this.#limits(), this.#batch, after);
   }
 
   /** The narrowest ones: who is found by them is measured by his own. */
   #limits(): StaleLimit[] {
-    const lifecycles = [defaultLifecycle, ...this.#options.lifecycles()];
+    const lifecycles = this.#options.lifecycles();
     const least = (limit: StalenessLimit) =>
       Math.min(...lifecycles.map((one) => minutesOf(one, limit) ?? Number.POSITIVE_INFINITY));
     const limits: StaleLimit[] = [

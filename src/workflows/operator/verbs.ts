@@ -64,7 +64,9 @@ const lookMs = [10, 200] as const;
 /** States in which a verb makes sense. Absent: every one that is no end. */
 const runStates: Partial<Record<RunVerb, readonly TaskState[]>> = {
   retry: ['blocked_by_failures', 'error', 'waiting_for_retry', 'cancelled'],
+  retry_from: [...openStates, 'error', 'cancelled'],
   reset: [...openStates, 'error', 'cancelled'],
+  reset_step: [...openStates, 'error', 'cancelled'],
   give_up: ['blocked_by_failures'],
 };
 

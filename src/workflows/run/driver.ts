@@ -41,7 +41,7 @@ export interface HeldRun {
   readonly stepEvents?: Pick<StepEvents, 'prepare'> | undefined;
   log(step: StepRecord | null): JobLog;
 
-  /** Numbers for steps about to be created: the first of `count`. They are created in this order. */
+  /** Numbers for steps about to be created, in this order: the first of `count`. */
   reserve(count: number): number;
   /**
    * Resolves when the draft is durable and applied. May be called while another is under way:
@@ -49,10 +49,10 @@ export interface HeldRun {
    * @throws MillraceError LEASE_LOST when another holds the run now; `signal` is aborted then.
    */
   commit(draft: Draft): Promise<void>;
-  /** A transaction of the run's tenant, for a handler. Its commit takes its place among the others. */
+  /** A transaction of the run's tenant. Its commit takes its place among the others. */
   begin(): Promise<HeldTransaction>;
 
-  /** Messages beyond `record.read`, in order. Say `read: <the last no>` in the commit they lead to. */
+  /** Messages beyond `record.read`. Say `read: <the last no>` in the commit they lead to. */
   messages(): Promise<readonly StoredMessage[]>;
   /**
    * Nothing can be done before a message or this time. Resolves with 'go' when there is one (look
@@ -106,7 +106,7 @@ export interface StepCall {
   handle(tools: StepTools): unknown;
 }
 
-/** What a try came to. Nothing is stored yet: the driver commits, in `transaction` if there is one. */
+/** What a try came to. Nothing is stored yet: the driver commits, in `transaction` if given. */
 export type StepEnding =
   | {
       readonly kind: 'value';

@@ -106,8 +106,8 @@ const openStates: ReadonlySet<StepState> = new Set([
 ]);
 
 /**
- * The end of a run as it stands: open steps are cancelled, those that failed stay as they are. A run
- * that an operator opened again and that has not gone on yet ends as it had ended.
+ * The end of a run as it stands: open steps are cancelled, those that failed stay as they are. A
+ * run that an operator opened again and that has not gone on yet ends as it had ended.
  */
 export function endDraft(
   record: RunRecord,

@@ -18,7 +18,7 @@ import { readYaml } from './yaml-source.ts';
 export interface TemplateOptions {
   /** Whose overrides are applied; a template that does not know it is taken as it is. */
   readonly environment?: string | null | undefined;
-  /** How events that say nothing about it are delivered: 'durable' by default. */
+  /** How events that say nothing about it are delivered; by default as it is configured. */
   readonly defaultDelivery?: DeliveryMode | undefined;
 }
 
