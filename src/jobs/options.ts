@@ -66,7 +66,7 @@ export interface CatchAllOptions {
   readonly concurrency?: number;
   /** Only jobs of these names; all by default. */
   readonly knows?: (name: string) => boolean;
-  /** False: jobs that saw workers die need not run alone; true by default. The first call counts. */
+  /** False: jobs that saw workers die need not run alone; true by default. First call counts. */
   readonly solitary?: boolean;
 }
 

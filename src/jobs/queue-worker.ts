@@ -58,6 +58,10 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
   #held = false;
   #suspects = 0;
   readonly #solitude: Solitude;
+  /** Whether suspects wait: a new worker asks for them once its slots are empty, and stops nothing. */
+  #unsure = true;
+  /** It has claimed before: the first claim is for sound jobs, as many as there are. */
+  #claimed = false;
   #meanMs = horizonMs;
   #limitedUntil = 0;
   #limitedMs = limitedMsLeast;
@@ -147,10 +151,12 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
     const max = target - have;
     if (max <= 0) return null;
     const { solitary } = this.#options;
-    if (solitary && have > 0 && this.#solitude.wanted) return null; // until the slots are empty
-    const suspects = !solitary || (this.#suspects === 0 && (have === 0 || this.#solitude.hurried));
+    const { wanted, hurried } = this.#solitude;
+    if (solitary && have > 0 && wanted && !this.#unsure) return null; // until the slots are empty
+    const free = have === 0 && this.#claimed;
+    const suspects = !solitary || (this.#suspects === 0 && (free || hurried));
     // What is only held when the process ends is blamed as well: a suspect comes by itself.
-    const alone = solitary && have === 0 && this.#solitude.wanted;
+    const alone = solitary && free && wanted;
     const ration = this.#lanes.size === 0 ? this.#nextRation() : null;
     if (ration !== null) {
       return { max: alone ? 1 : Math.min(max, ration[1]), lanes: [ration[0]], suspects, ration };
@@ -205,7 +211,11 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
     if (claimed.length >= wish.max) this.#rowsMayWait = true;
     const suspects = claimed.filter(isSuspect);
     this.#suspects += suspects.length;
-    if (wish.suspects && this.#options.solitary) this.#solitude.claimed(suspects.length);
+    this.#claimed = true;
+    if (wish.suspects && this.#options.solitary) {
+      this.#solitude.claimed(suspects.length);
+      this.#unsure = false;
+    }
     // First, so that it runs before anything else of this claim can end the process.
     this.#append(suspects.length > 0 ? [...suspects, ...claimed.filter(isSound)] : claimed);
     this.#fill();
@@ -226,6 +236,7 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
 
   /** Suspects wait in the queue: they want to run alone. */
   expectSuspects(): void {
+    this.#unsure = false;
     if (this.#options.solitary) this.#solitude.expect();
     this.wake();
   }
