@@ -1,7 +1,7 @@
 /**
  * Embeds SQL and Lua files into TypeScript, so that the published package reads no files at run
- * time, and writes what the docs show of tables in the code. `node scripts/generate.ts` writes; with
- * `--check` it fails when something is out of date.
+ * time, and writes what the docs show of tables in the code. `node scripts/generate.ts` writes;
+ * with `--check` it fails when something is out of date.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -87,8 +87,11 @@ if (!(await refreshSchema({ check })) && check) {
 }
 for (const [file, text] of exampleFiles()) write(`config/millrace/base/${file}`, text);
 const manual = 'docs/configuration.md';
-const tables = /(<!-- keys -->\n)[^]*(<!-- end of keys -->)/;
+const tables = /(<!-- keys -->\n)[\s\S]*(<!-- end of keys -->)/;
 const manualText = readFileSync(manual, 'utf8');
-write(manual, manualText.replace(tables, (_, from, to) => `${from}${keyTables()}\n${to}`));
+write(
+  manual,
+  manualText.replace(tables, (_, from, to) => `${from}${keyTables()}\n${to}`),
+);
 
 if (check && stale > 0) process.exitCode = 1;

@@ -23,6 +23,7 @@ export {
   connect,
   connectJobs,
 } from './connect.ts';
+export { connectOptions, connectUrl } from './connect-options.ts';
 export type { Backoff, BackoffKind, BackoffOption } from './core/backoff.ts';
 export type { JobErrorRecord } from './core/error-record.ts';
 export {

@@ -387,10 +387,14 @@ export class Millrace {
   }
 
   #createOperator(): WorkflowOperator {
+    const { lifecycle, stalenessBatch, stalenessSweepMs } = this.#options.workflows ?? {};
     return new WorkflowOperator({
       workflows: this.store.workflows,
       jobs: this.store.jobs,
       definitions: () => this.workflows.definitions,
+      lifecycle,
+      sweepEveryMs: stalenessSweepMs,
+      sweepBatch: stalenessBatch,
       deliver: (messages) => this.workflows.deliver(messages),
       onError: (error, where) => this.#noteError(error, `workflows: ${where}`),
     });

@@ -7,6 +7,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { checkCycles, checkLayers } from './tidy/layer-rules.ts';
+import { checkLinks, findIn, readPages } from './tidy/link-rules.ts';
 import {
   checkFileSizes,
   checkFunctionSizes,
@@ -38,6 +39,7 @@ describe('the repository', () => {
   it('uses every query', () => assertTidy(checkQueries(files)));
   it('has files of a size', () => assertTidy(checkFileSizes(files, longFiles)));
   it('has functions of a size', () => assertTidy(checkFunctionSizes(files, longFunctions)));
+  it('has links that lead somewhere', () => assertTidy(checkLinks(readPages(root), findIn(root))));
 });
 
 describe('the layer rule', () => {
@@ -138,6 +140,31 @@ describe('the other rules', () => {
     const query = sourceFile('src/drivers/p/sql/find-it.sql', '');
     assert.equal(checkQueries([query]).length, 1);
     assert.equal(checkQueries([query, sourceFile('src/drivers/p/a.ts', 'sql.findIt;')]).length, 0);
+  });
+
+  it('find links that lead nowhere', () => {
+    const there: Readonly<Record<string, string>> = {
+      'docs/a.md': '# A page\n## Two words, `code`\n## Two words, code\n',
+      src: '',
+    };
+    const text = [
+      '[a](a.md) [b](a.md#two-words-code) [c](a.md#two-words-code-1) [d](../src) [e](https://x.y/z.md)',
+      '[f](b.md) [g](a.md#three) [h](#here)',
+      '```',
+      'list[0](not.md)',
+      '```',
+    ].join('\n');
+    const found = checkLinks([{ path: 'docs/c.md', text: `${text}\n# There\n` }], (target) =>
+      target === 'docs/c.md' ? text : (there[target] ?? null),
+    );
+    assert.deepEqual(
+      found.map(({ line, problem }) => `${line} ${problem}`),
+      [
+        '2 there is no docs/b.md',
+        '2 docs/a.md has no heading #three',
+        '2 docs/c.md has no heading #here',
+      ],
+    );
   });
 
   it('measure functions of every form', () => {

@@ -1,6 +1,6 @@
 /**
- * What is measured of ours only: DAGs as the requirement has them (linear, diamond, tree, a batch of
- * 1,000 rows), forty steps in a row, a run of 1,000 steps, 10,000 children.
+ * What is measured of ours only: DAGs as the requirement has them (linear, diamond, tree, a batch
+ * of 1,000 rows), forty steps in a row, a run of 1,000 steps, 10,000 children.
  * `ours.ts <url> <sizes as JSON>`; the last line is the figures.
  */
 import { connect, defineTask, defineWorkflow, type Millrace } from 'millrace';

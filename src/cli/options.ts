@@ -1,5 +1,7 @@
 /** What all commands share: their surroundings, and the options that say which database. */
 import { type Command, Option } from 'commander';
+import { loadConfiguration } from '../configuration/load.ts';
+import { connectOptions, connectUrl } from '../connect-options.ts';
 import { usage } from './failure.ts';
 import { dataDefault } from './hint.ts';
 import type { Io } from './io.ts';
@@ -11,29 +13,48 @@ export interface Cli {
   exitCode: number;
 }
 
-export interface PlaceFlags {
+/** Which configuration counts. */
+export interface FileFlags {
+  readonly config?: string;
+  readonly env?: string;
+}
+
+export interface PlaceFlags extends FileFlags {
   readonly url?: string;
-  readonly data: string;
+  readonly data?: string;
+}
+
+export function withFiles(command: Command): Command {
+  return command
+    .option('--config <directory>', 'folder with base/*.toml and environments/<name>/*.toml')
+    .option('--env <name>', 'environment whose files are read over those of base');
 }
 
 /** The options by which every command finds its database. */
 export function withPlace(command: Command): Command {
-  return command
+  return withFiles(command)
     .addOption(
       new Option('--url <url>', 'a Postgres server of your own; for jobs also redis://…')
         .env('MILLRACE_URL')
         .conflicts('data'),
     )
     .addOption(
-      new Option('--data <directory>', 'directory of the embedded Postgres')
-        .env('MILLRACE_DATA')
-        .default(dataDefault),
+      new Option(
+        '--data <directory>',
+        `directory of the embedded Postgres (default: "${dataDefault}")`,
+      ).env('MILLRACE_DATA'),
     )
     .option('--json', 'print one JSON document');
 }
 
-export function placeOf({ url, data }: PlaceFlags): Place {
-  return { url, data };
+/** What the flags say, else the configuration. @throws MillraceError CONFIG_INVALID */
+export function placeOf({ url, data, config, env }: PlaceFlags): Place {
+  const { configuration } = loadConfiguration({ directory: config, environment: env });
+  return {
+    url: data === undefined ? (url ?? connectUrl(configuration)) : url,
+    data: data ?? configuration.store.data,
+    options: connectOptions(configuration),
+  };
 }
 
 /** For options that take a number. */

@@ -5,7 +5,7 @@
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { connect, connectJobs } from '../connect.ts';
+import { type ConnectOptions, connect, connectJobs } from '../connect.ts';
 import { type ErrorCode, errorCodes, MillraceError } from '../core/errors.ts';
 import { deadLetterRoutes } from '../http/dead-letter-routes.ts';
 import { eventRoutes } from '../http/event-routes.ts';
@@ -30,6 +30,8 @@ import { findServer } from './server-file.ts';
 export interface Place {
   readonly url?: string | undefined;
   readonly data: string;
+  /** What files and variables say beside it. */
+  readonly options?: ConnectOptions;
 }
 
 type Exceptions = typeof import('millrace/exceptions');
@@ -62,6 +64,7 @@ export async function openPlatform(place: Place, options: OpenOptions): Promise<
   const { onError } = options;
   if (place.url === undefined) await mkdir(place.data, { recursive: true });
   const mill = await connect(place.url, {
+    ...place.options,
     directory: join(place.data, 'postgres'),
     events: [...exceptionEvents],
     ...(onError && { onError }),
@@ -136,7 +139,7 @@ export interface ApiOptions {
 }
 
 export async function openApi(place: Place, { workflows = [] }: ApiOptions = {}): Promise<Api> {
-  if (place.url !== undefined && /^rediss?:/.test(place.url)) return openJobsApi(place.url);
+  if (place.url !== undefined && /^rediss?:/.test(place.url)) return openJobsApi(place);
   const running = place.url === undefined ? await findServer(place.data) : null;
   if (running !== null) return apiOver(dispatchTo(running.url), running.url, async () => {});
   try {
@@ -166,8 +169,12 @@ async function startOrClose(platform: Platform): Promise<void> {
 }
 
 /** Queues on Redis have no log beside them: their routes alone. */
-async function openJobsApi(url: string): Promise<Api> {
-  const jobs = await connectJobs(url);
+async function openJobsApi({ url, options = {} }: Place): Promise<Api> {
+  const { connectionsMax } = options;
+  const jobs = await connectJobs(url, {
+    ...options.jobs,
+    ...(connectionsMax !== undefined && { connectionsMax }),
+  });
   const server = createHttpServer({ routes: routesOfJobs(jobs) });
   const close = async () => {
     await server.close();

@@ -1,7 +1,7 @@
 /** `start` as a process of its own, and what a second terminal can do beside it. */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -123,4 +123,34 @@ test('after kill -9 the next command opens the database, with all that was accep
       ({ eventType }: { eventType: string }) => eventType === 'ExceptionIngested',
     ),
   );
+});
+
+test('start reads the configuration: telemetry that a file switches on answers', async () => {
+  const config = join(root, 'config');
+  const data = join(root, 'configured');
+  await mkdir(join(config, 'base'), { recursive: true });
+  await mkdir(join(config, 'environments', 'staging'), { recursive: true });
+  const place = `[store]\ndata = ${JSON.stringify(data)}\n`;
+  await writeFile(join(config, 'base', 'store.toml'), place);
+  const overlay = `[telemetry]\nenabled = true\nservice_name = "staged"\n`;
+  await writeFile(join(config, 'environments', 'staging', 'telemetry.toml'), overlay);
+  const start = ['start', '--no-sample', '--port', '0', '--config', config];
+  const plain = millrace(...start);
+  const silent = await fetch(`${await serving(plain)}/metrics`);
+  assert.notEqual(silent.status, 200, 'base alone leaves it off');
+  await silent.text();
+  plain.child.kill('SIGINT');
+  assert.equal(await plain.ended, 0);
+
+  const staged = millrace(...start, '--env', 'staging');
+  const url = await serving(staged);
+  const answer = await fetch(`${url}/metrics`);
+  assert.equal(answer.status, 200);
+  const text = await answer.text();
+  assert.match(text, /service_name="staged"/);
+  assert.match(text, /tasker_tasks_active/);
+  const health = await json('health', '--config', config, '--env', 'staging');
+  assert.equal(health.body.server, url, 'other commands find the same place');
+  staged.child.kill('SIGINT');
+  assert.equal(await staged.ended, 0);
 });

@@ -85,21 +85,22 @@ describe('layers', () => {
       {},
       {
         TELEMETRY_ENABLED: 'true',
-        OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4317',
+        OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318',
         OTEL_SERVICE_NAME: 'tasker-core',
         DEPLOYMENT_ENVIRONMENT: 'production',
         OTEL_METRIC_EXPORT_INTERVAL: '5000',
+        OTEL_TRACES_SAMPLER_ARG: '0.25',
         MILLRACE__TELEMETRY__SERVICE_NAME: 'other',
         MILLRACE_URL: '',
       },
     );
     assert.deepEqual(configuration.telemetry, {
       enabled: true,
-      otlpEndpoint: 'http://collector:4317',
-      otlpProtocol: 'grpc',
+      otlpEndpoint: 'http://collector:4318',
       otlpHeaders: null,
       serviceName: 'other',
       deploymentEnvironment: 'production',
+      sampleRatio: 0.25,
       metricExportIntervalMs: 5_000,
     });
     assert.equal(configuration.store.url, null, 'an empty variable counts as absent');
@@ -311,7 +312,7 @@ describe('what ships', () => {
     const { configuration, entries } = load(t, files);
     assert.deepEqual(configuration, defaultConfiguration());
     const unset = entries.filter(({ source }) => source === 'default').map(({ key }) => key);
-    assert.deepEqual(unset, ['telemetry.otlp_headers', 'store.url']);
+    assert.deepEqual(unset, ['telemetry.otlp_endpoint', 'telemetry.otlp_headers', 'store.url']);
   });
 
   it('docs/configuration.md has every key', () => {

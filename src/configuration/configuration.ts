@@ -66,11 +66,13 @@ export interface EventsConfig {
 
 export interface TelemetryConfig {
   readonly enabled: boolean;
-  readonly otlpEndpoint: string;
-  readonly otlpProtocol: Values['telemetry.otlp_protocol'];
+  /** Null: nothing is sent. */
+  readonly otlpEndpoint: string | null;
   readonly otlpHeaders: string | null;
   readonly serviceName: string;
   readonly deploymentEnvironment: string;
+  /** 0 to 1, of traces that begin here. */
+  readonly sampleRatio: number;
   readonly metricExportIntervalMs: number;
 }
 
@@ -131,10 +133,10 @@ export function configurationOf(values: Values, environment: string): Configurat
     telemetry: {
       enabled: values['telemetry.enabled'],
       otlpEndpoint: values['telemetry.otlp_endpoint'],
-      otlpProtocol: values['telemetry.otlp_protocol'],
       otlpHeaders: values['telemetry.otlp_headers'],
       serviceName: values['telemetry.service_name'],
       deploymentEnvironment: values['telemetry.deployment_environment'],
+      sampleRatio: values['telemetry.sample_ratio'],
       metricExportIntervalMs: values['telemetry.metric_export_interval'],
     },
     workflows: workflowsOf(values),

@@ -2,6 +2,7 @@
  * Every key of the configuration: its path, kind, default and what it does. The files under
  * config/millrace/base, the table in docs/configuration.md and the checks are made from this list.
  */
+import { deliveryDefault, deliveryModes } from '../core/workflow/domain-event.ts';
 import {
   bounds,
   dayMs,
@@ -17,7 +18,6 @@ import {
   whole,
 } from './kinds.ts';
 
-const deliveryModes = ['fire_and_forget', 'durable', 'acknowledged'] as const;
 const systemModes = ['Hybrid', 'EventDrivenOnly', 'PollingOnly', 'Disabled'] as const;
 const wakerModes = ['Hybrid', 'EventDrivenOnly', 'PollingOnly'] as const;
 const weekMinutes = 10_080;
@@ -119,8 +119,8 @@ const events = {
   'events.enabled': toggle(true, 'Publish domain events.'),
   'events.default_delivery': oneOf(
     deliveryModes,
-    'fire_and_forget',
-    'Delivery of events that say nothing themselves.',
+    deliveryDefault,
+    'Delivery of events whose declarations say nothing about it.',
   ),
   'events.fire_and_forget.buffer_size': whole(1_000, 'Events that wait for their handlers.', {
     least: 1,
@@ -155,14 +155,9 @@ const telemetry = {
   'telemetry.enabled': toggle(false, 'Send traces and metrics.', {
     variables: ['TELEMETRY_ENABLED'],
   }),
-  'telemetry.otlp_endpoint': text('http://localhost:4317', 'Where OTLP goes to.', {
-    variables: ['OTEL_EXPORTER_OTLP_ENDPOINT'],
-  }),
-  'telemetry.otlp_protocol': oneOf(
-    ['grpc', 'http/protobuf', 'http/json'],
-    'grpc',
-    'How it is sent.',
-    { variables: ['OTEL_EXPORTER_OTLP_PROTOCOL'] },
+  'telemetry.otlp_endpoint': optionalText(
+    'Where OTLP over HTTP goes to, port 4318 of a collector; not set: nothing is sent.',
+    { variables: ['OTEL_EXPORTER_OTLP_ENDPOINT'] },
   ),
   'telemetry.otlp_headers': optionalText('Headers of the exporter, as `name=value,name=value`.', {
     variables: ['OTEL_EXPORTER_OTLP_HEADERS'],
@@ -173,6 +168,9 @@ const telemetry = {
   }),
   'telemetry.deployment_environment': text('development', 'Where this service runs.', {
     variables: ['DEPLOYMENT_ENVIRONMENT'],
+  }),
+  'telemetry.sample_ratio': fraction(1, 'Share of the traces begun here that are kept.', {
+    variables: ['OTEL_TRACES_SAMPLER_ARG'],
   }),
   'telemetry.metric_export_interval': duration('60s', 'How often metrics are sent.', {
     least: '100ms',

@@ -83,18 +83,23 @@ export function text(fallback: string, about: string, options: KeyOptions = {}):
   return key('text', fallback, about, rest);
 }
 
+/** What variables may say of a switch. */
+const switchWords: Readonly<Record<string, boolean>> = {
+  ...{ true: true, 1: true, yes: true, on: true },
+  ...{ false: false, 0: false, no: false, off: false },
+};
+
 /** Null unless it is set. */
 export function optionalText(about: string, options: KeyOptions = {}): Key<string | null> {
   return { ...text('', about, options), default: undefined } as Key<string | null>;
 }
 
 export function toggle(fallback: boolean, about: string, options: KeyOptions = {}): Key<boolean> {
-  const words: Readonly<Record<string, boolean>> = { true: true, 1: true, false: false, 0: false };
   return key('switch', fallback, about, {
     ...options,
     allowed: 'true or false',
     schema: z.boolean(),
-    fromText: (given) => words[given.trim().toLowerCase()] ?? given,
+    fromText: (given) => switchWords[given.trim().toLowerCase()] ?? given,
   });
 }
 

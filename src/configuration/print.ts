@@ -20,6 +20,7 @@ function printDefault({ default: value }: Key): string {
 
 const examples: Readonly<Record<string, string>> = {
   'store.url': '"postgres://user@localhost:5432/millrace"',
+  'telemetry.otlp_endpoint': '"http://localhost:4318"',
   'telemetry.otlp_headers': '"authorization=Bearer token"',
 };
 

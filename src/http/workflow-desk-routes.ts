@@ -41,7 +41,9 @@ function templateRoutes(door: WorkflowDoor): readonly Route[] {
       method: 'GET',
       path: '/v1/templates',
       tenant: 'none',
-      handle: () => ({ body: { items: door.definitions().map(templateDocument) } }),
+      handle: () => ({
+        body: { items: door.definitions().map((one) => templateDocument(door, one)) },
+      }),
     },
     {
       method: 'GET',
@@ -63,13 +65,13 @@ function templateRoutes(door: WorkflowDoor): readonly Route[] {
         }
         const text = found.template?.definitionJson;
         const definition = text === undefined ? null : (JSON.parse(text) as unknown);
-        return { body: { ...templateDocument(found), definition } };
+        return { body: { ...templateDocument(door, found), definition } };
       },
     },
   ];
 }
 
-function templateDocument(definition: AnyWorkflowDefinition) {
+function templateDocument({ operator }: WorkflowDoor, definition: AnyWorkflowDefinition) {
   const { kind, namespace, name, version, description, identity, priority } = definition;
   return {
     kind,
@@ -80,7 +82,7 @@ function templateDocument(definition: AnyWorkflowDefinition) {
     identity_strategy: identity,
     priority,
     template_hash: definition.template?.hash ?? null,
-    lifecycle: documentOf(definition.lifecycle),
+    lifecycle: documentOf(operator.lifecycleIn(definition)),
     publishes_events: definition.publishesEvents.map((event) => event.name),
   };
 }

@@ -58,7 +58,7 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
   #held = false;
   #suspects = 0;
   readonly #solitude: Solitude;
-  /** Whether suspects wait: a new worker asks for them once its slots are empty, and stops nothing. */
+  /** Whether suspects wait: a new worker asks once its slots are empty, and stops nothing. */
   #unsure = true;
   /** It has claimed before: the first claim is for sound jobs, as many as there are. */
   #claimed = false;

@@ -213,8 +213,9 @@ export interface WorkflowStore {
    * Stores messages, each for itself, in order. A resting run gets a job and is woken; a held one
    * learns by the notice `run <runId>…` of `Store.notices` and looks (none is sent with `tx`).
    * `verb` messages retry, retry_from, reset and reset_step reopen a run that ended in error or
-   * cancelled: its end is taken away and it is woken. What meets a long transaction that delivers to the same run is kept: it
-   * counts as delivered, and reaches the run by the next delivery, rest or `wakeDue` after its end.
+   * cancelled: its end is taken away and it is woken. What meets a long transaction that delivers
+   * to the same run is kept: it counts as delivered, and reaches the run by the next delivery, rest
+   * or `wakeDue` after its end.
    */
   deliver(
     messages: readonly NewMessage[],

@@ -38,14 +38,13 @@ export interface DomainEventNumbers {
 export async function attachTelemetry(
   platform: Observed,
   settings: TelemetrySettings,
-  buckets?: readonly number[],
 ): Promise<Telemetry> {
   const sources: TelemetrySources = {
     workerId: platform.workerId,
     taskCounts: () => platform.workflows.counts(),
     totals: () => totalsOf(platform),
   };
-  const telemetry = await startTelemetry(settings, sources, buckets);
+  const telemetry = await startTelemetry(settings, sources);
   platform.tracing.use(telemetry.tracing);
   platform.workflows.plug({ observer: telemetry.observer });
   platform.jobs.use((job, next) => aroundJob(telemetry.tracing, job, next));

@@ -19,7 +19,7 @@ export interface Exporter {
 const name = 'millrace';
 
 /** What sends to the endpoint, if there is one. */
-async function otlp({ otlpEndpoint, metricsEveryMs }: TelemetrySettings) {
+async function otlp({ otlpEndpoint, otlpHeaders: headers, metricsEveryMs }: TelemetrySettings) {
   if (otlpEndpoint === null) return { processors: [], readers: [] };
   const base = otlpEndpoint.replace(/\/+$/, '');
   const [tracing, metrics, toTraces, toMetrics] = await Promise.all([
@@ -28,9 +28,9 @@ async function otlp({ otlpEndpoint, metricsEveryMs }: TelemetrySettings) {
     import('@opentelemetry/exporter-trace-otlp-http'),
     import('@opentelemetry/exporter-metrics-otlp-http'),
   ]);
-  const traces = new toTraces.OTLPTraceExporter({ url: `${base}/v1/traces` });
+  const traces = new toTraces.OTLPTraceExporter({ url: `${base}/v1/traces`, headers });
   const reader = new metrics.PeriodicExportingMetricReader({
-    exporter: new toMetrics.OTLPMetricExporter({ url: `${base}/v1/metrics` }),
+    exporter: new toMetrics.OTLPMetricExporter({ url: `${base}/v1/metrics`, headers }),
     exportIntervalMillis: metricsEveryMs,
     exportTimeoutMillis: Math.min(10_000, metricsEveryMs),
   });
@@ -40,10 +40,7 @@ async function otlp({ otlpEndpoint, metricsEveryMs }: TelemetrySettings) {
   };
 }
 
-export async function startExporter(
-  settings: TelemetrySettings,
-  buckets: readonly number[],
-): Promise<Exporter> {
+export async function startExporter(settings: TelemetrySettings): Promise<Exporter> {
   const [hooks, resources, tracing, metrics, prometheus] = await Promise.all([
     import('@opentelemetry/context-async-hooks'),
     import('@opentelemetry/resources'),
@@ -72,7 +69,7 @@ export async function startExporter(
         instrumentName: '*duration*',
         aggregation: {
           type: metrics.AggregationType.EXPLICIT_BUCKET_HISTOGRAM,
-          options: { boundaries: [...buckets] },
+          options: { boundaries: [...settings.buckets] },
         },
       },
     ],

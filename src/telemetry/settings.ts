@@ -14,6 +14,10 @@ export interface TelemetryOptions {
   readonly sampleRatio?: number | undefined;
   /** OTEL_METRIC_EXPORT_INTERVAL in milliseconds; 60,000 by default. */
   readonly metricsEveryMs?: number | undefined;
+  /** OTEL_EXPORTER_OTLP_HEADERS, `name=value,name=value`; for the endpoint, such as a token. */
+  readonly otlpHeaders?: string | null | undefined;
+  /** Bounds of histograms in seconds, ascending; longer ones for whole tasks are added. */
+  readonly buckets?: readonly number[] | undefined;
 }
 
 export interface TelemetrySettings {
@@ -23,7 +27,14 @@ export interface TelemetrySettings {
   readonly environment: string;
   readonly sampleRatio: number;
   readonly metricsEveryMs: number;
+  readonly otlpHeaders: Readonly<Record<string, string>>;
+  readonly buckets: readonly number[];
 }
+
+/** The requirement's own (TAS-65, 6.1). */
+const defaultBuckets = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1] as const;
+/** Tasks may take longer than what the bounds above are made for. */
+const taskBuckets = [5, 30, 300] as const;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -47,9 +58,38 @@ export function telemetrySettings(
       options.metricsEveryMs,
       environment,
       60_000,
-      [100, 3_600_000],
+      [100, 86_400_000],
     ),
+    otlpHeaders: readHeaders(options.otlpHeaders ?? text(environment.OTEL_EXPORTER_OTLP_HEADERS)),
+    buckets: withLonger(options.buckets ?? defaultBuckets),
   };
+}
+
+function withLonger(bounds: readonly number[]): readonly number[] {
+  const last = bounds.at(-1) ?? 0;
+  return [...bounds, ...taskBuckets.filter((bound) => bound > last)];
+}
+
+/** As OpenTelemetry writes them: names and values with percent signs for what is special. */
+function readHeaders(given: string | null): Readonly<Record<string, string>> {
+  if (given === null) return {};
+  const pairs = given.split(',').filter((pair) => pair.trim() !== '');
+  return Object.fromEntries(
+    pairs.map((pair) => {
+      const at = pair.indexOf('=');
+      if (at < 1) throw invalid('OTEL_EXPORTER_OTLP_HEADERS', '…', 'a list of name=value');
+      return [pair.slice(0, at).trim(), readable(pair.slice(at + 1).trim())];
+    }),
+  );
+}
+
+/** A value that has a percent sign by chance stays as it is. */
+function readable(value: string): string {
+  try {
+    return decodeURIComponent(value);
+  } catch {
+    return value;
+  }
 }
 
 function text(value: string | undefined): string | null {

@@ -24,8 +24,10 @@ interface SpanJson {
 async function startCollector(t: TestContext) {
   const spans: SpanJson[] = [];
   const metrics = new Set<string>();
+  const tokens = new Set<string | undefined>();
   const server = http.createServer((request, response) => {
     const chunks: Buffer[] = [];
+    tokens.add(request.headers.authorization);
     request.on('data', (chunk: Buffer) => chunks.push(chunk));
     request.on('end', () => {
       const body = JSON.parse(Buffer.concat(chunks).toString());
@@ -43,7 +45,7 @@ async function startCollector(t: TestContext) {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   t.after(() => new Promise((resolve) => server.close(resolve)));
   const { port } = server.address() as AddressInfo;
-  return { url: `http://127.0.0.1:${port}`, spans, metrics };
+  return { url: `http://127.0.0.1:${port}`, spans, metrics, tokens };
 }
 
 const Noted = defineEvent('telemetry.noted', { schema: z.object({ n: z.number() }) });
@@ -53,7 +55,12 @@ test('one trace through a run, a job and an event; the same numbers for Promethe
   const database = await freshDatabase();
   t.after(() => database.drop());
   const mill = await openMill(t, database.url, {
-    telemetry: { enabled: true, otlpEndpoint: collector.url, serviceName: 'test' },
+    telemetry: {
+      enabled: true,
+      otlpEndpoint: collector.url,
+      otlpHeaders: 'authorization=Bearer%20abc',
+      serviceName: 'test',
+    },
   });
   const job = defineJob('telemetry.job', {
     handler: async ({ n }: { n: number }) => {
@@ -97,6 +104,7 @@ test('one trace through a run, a job and an event; the same numbers for Promethe
   assert.equal(traceparent.split('-')[2], ofJob.spanId, 'the event was published by the job');
   assert.ok(ofStep.events?.some(({ name }) => name === 'step.completed'));
   assert.ok(collector.metrics.has('tasker.tasks.completions.total'));
+  assert.deepEqual([...collector.tokens], ['Bearer abc'], 'traces and metrics, and nothing else');
 
   const api = createHttpServer({ routes: healthRoutes(mill) });
   t.after(() => api.close());

@@ -14,9 +14,6 @@ import { Recorder } from './recorder.ts';
 import type { TelemetrySettings } from './settings.ts';
 import { createTracing } from './tracing.ts';
 
-/** Seconds, the requirement's own (TAS-65, 6.1), and beyond for whole tasks. */
-export const defaultBuckets = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 300] as const;
-
 /** Numbers that are read when somebody collects. */
 export interface TelemetrySources {
   readonly workerId: string;
@@ -50,9 +47,8 @@ const active: readonly TaskState[] = [
 export async function startTelemetry(
   settings: TelemetrySettings,
   sources: TelemetrySources,
-  buckets: readonly number[] = defaultBuckets,
 ): Promise<Telemetry> {
-  const exporter = await startExporter(settings, buckets);
+  const exporter = await startExporter(settings);
   const recorder = instrument(exporter, sources);
   return {
     observer: recorder,

@@ -1,7 +1,7 @@
 /**
- * A worker process of the workflow faults, on the store of FAULT_OPTIONS, until it is killed or told
- * to stop. Steps note their effects: kept ones in the transaction of their step, others in a file.
- * A run can ask for its worker's end at one of its steps: it is killed there once.
+ * A worker process of the workflow faults, on the store of FAULT_OPTIONS, until it is killed or
+ * told to stop. Steps note their effects: kept ones in the transaction of their step, others in a
+ * file. A run can ask for its worker's end at one of its steps: it is killed there once.
  */
 import * as fs from 'node:fs';
 import * as path from 'node:path';

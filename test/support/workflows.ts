@@ -1,6 +1,6 @@
 /**
- * Small workflows for tests of the engine: a driver of a few lines that does its steps one after the
- * other, as both front ends would.
+ * Small workflows for tests of the engine: a driver of a few lines that does its steps one after
+ * the other, as both front ends would.
  */
 import type { RunRecord } from '../../src/core/workflow/run-record.ts';
 import {

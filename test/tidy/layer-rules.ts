@@ -1,7 +1,7 @@
 /**
- * Who may import whom: core → ports → runtime → events, jobs → workflows → configuration → the face
- * → faces → http → cli. A folder imports from its left only. Drivers are leaves; apps, benches,
- * examples use it.
+ * Who may import whom: core → ports → runtime → events, jobs → workflows → configuration →
+ * telemetry → the face → faces → http → cli. A folder imports from its left only. Drivers are
+ * leaves; apps, benches, examples use it.
  */
 import type { Import, SourceFile, Violation } from './source-tree.ts';
 

@@ -3,30 +3,23 @@ import type { Command } from 'commander';
 import { type LoadedConfiguration, loadConfiguration } from '../../configuration/load.ts';
 import { printValue } from '../../configuration/print.ts';
 import { line, printJson } from '../io.ts';
-import type { Cli } from '../options.ts';
+import { type Cli, type FileFlags, withFiles } from '../options.ts';
 import { table } from '../table.ts';
 
-interface ConfigFlags {
-  readonly config?: string;
-  readonly env?: string;
+interface ConfigFlags extends FileFlags {
   readonly json?: boolean;
 }
 
 export function addConfig(program: Command, cli: Cli): void {
   const config = program.command('config').description('the configuration and where it comes from');
   withFiles(config.command('show'))
+    .option('--json', 'print one JSON document')
     .description('every key with its value and the file and line, or variable, that gave it')
     .action((flags: ConfigFlags) => show(flags, cli));
   withFiles(config.command('check'))
+    .option('--json', 'print one JSON document')
     .description('look for unknown keys, wrong values and contradictions, all at once')
     .action((flags: ConfigFlags) => check(flags, cli));
-}
-
-function withFiles(command: Command): Command {
-  return command
-    .option('--config <directory>', 'folder with base/*.toml and environments/<name>/*.toml')
-    .option('--env <name>', 'environment whose files are read over those of base')
-    .option('--json', 'print one JSON document');
 }
 
 function load({ config, env }: ConfigFlags, { io }: Cli): LoadedConfiguration {

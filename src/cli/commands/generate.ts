@@ -1,6 +1,7 @@
 /** `millrace generate events`: TypeScript types from the schemas of the events of templates. */
 import { readFile, writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
+import { deliveryDefault } from '../../core/workflow/domain-event.ts';
 import { EventRegistry } from '../../events/domain/event-registry.ts';
 import { printEventTypes } from '../../events/domain/event-types.ts';
 import { compileSchema } from '../../workflows/template/json-schema.ts';
@@ -45,7 +46,7 @@ async function generate(paths: readonly string[], flags: GenerateFlags, cli: Cli
 
 /** Every event of every template once, by the newest version that declares it. */
 async function typesOf(paths: readonly string[]): Promise<{ text: string; count: number }> {
-  const registry = new EventRegistry(compileSchema, 'fire_and_forget');
+  const registry = new EventRegistry(compileSchema, deliveryDefault);
   for (const { namespace, name, version, steps, domainEvents } of await loadTemplates(paths)) {
     const published = steps.flatMap(({ publishesEvents }) => publishesEvents);
     const others = domainEvents.filter(

@@ -102,7 +102,7 @@ async function ingestHere(platform: Platform, place: Place, run: Run): Promise<v
   }
   const finished = await finish(platform, io, { baseline, quiet });
   if (quiet) printJson(io, { ingest: report, ...finished });
-  else printSummary(io, { ingest: report, ...finished }, place);
+  else printSummary(io, { ingest: report, ...finished }, run.flags);
 }
 
 async function ingestInto(url: string, run: Run): Promise<void> {

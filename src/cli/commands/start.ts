@@ -59,12 +59,12 @@ async function start(flags: StartFlags, cli: Cli): Promise<void> {
     if (!flags.once) address = await serve(platform, place, flags.port, say);
     const summary = await ingestSample(platform, io, { sample: flags.sample, quiet });
     if (quiet) printJson(io, { url: address, ...summary });
-    else printSummary(io, summary, place);
+    else printSummary(io, summary, flags);
     if (flags.once && summary.pipeline?.complete === false) cli.exitCode = exitCodes.interrupted;
     if (address === null || io.signal.aborted) return;
     line(io.stderr, `\n${pc.green('serving')} ${address}  ${pc.dim('(Ctrl-C stops)')}`);
     say(pc.dim(`  curl ${address}/health`));
-    say(hint(io, 'ingest my.log --tenant acme', place));
+    say(hint(io, 'ingest my.log --tenant acme', flags));
     await aborted(io.signal);
     say(pc.dim('stopping: finishing what is under way'));
   } finally {

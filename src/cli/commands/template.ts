@@ -126,7 +126,7 @@ async function show(file: string, flags: TemplateFlags, { io }: Cli): Promise<vo
       event.name,
       name,
       event.condition,
-      event.delivery,
+      event.delivery ?? 'as configured',
       event.schema ? 'yes' : null,
     ]),
   );

@@ -27,7 +27,7 @@ import { checkTemplateRules } from './template-rules.ts';
 export interface CompileOptions {
   /** Its overrides are applied; one that the template does not know changes nothing. */
   readonly environment?: string | null | undefined;
-  /** Of events that say nothing about it: 'durable' by default. */
+  /** Of events that say nothing about it; left open by default, for the configuration to say. */
   readonly defaultDelivery?: DeliveryMode | undefined;
   /** What is wrong with a JSON Schema; paths are within it. Core has no JSON Schema of its own. */
   readonly checkSchema?: ((schema: JsonObject) => readonly SchemaProblem[]) | undefined;
@@ -111,7 +111,7 @@ function compileStep(
   template: ReadTemplate,
   step: ReadStep,
   no: number,
-  { defaultDelivery = 'durable' }: CompileOptions,
+  { defaultDelivery }: CompileOptions,
 ): CompiledStep {
   const batch = step.batch_config;
   const namespace = step.namespace ?? null;

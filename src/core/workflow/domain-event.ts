@@ -12,6 +12,9 @@ export const deliveryModes = ['fire_and_forget', 'durable', 'acknowledged', 'bro
  */
 export type DeliveryMode = (typeof deliveryModes)[number];
 
+/** Of events that say nothing, unless it is configured otherwise: the safer one. */
+export const deliveryDefault: DeliveryMode = 'durable';
+
 export const publishConditions = [
   'success',
   'failure',
@@ -28,7 +31,8 @@ export interface DomainEventDeclaration {
   readonly description?: string | undefined;
   /** JSON Schema of the payload. */
   readonly schema?: Readonly<Record<string, unknown>> | undefined;
-  readonly delivery: DeliveryMode;
+  /** Left out: what the process that publishes has configured, `durable` by default. */
+  readonly delivery?: DeliveryMode | undefined;
   readonly condition: PublishCondition;
   /** Of a custom publisher: the event goes out by itself when the condition holds. */
   readonly publisher?: string | null | undefined;

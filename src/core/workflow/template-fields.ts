@@ -278,12 +278,11 @@ const step: ObjectField = object('One step.', {
   },
 });
 
-const minutes = (to: number, fallback: number, about: string): Field => ({
+const minutes = (to: number, usual: number, about: string): Field => ({
   kind: 'whole',
   from: 1,
   to,
-  fallback,
-  about,
+  about: `${about} As configured when absent: ${usual}.`,
 });
 
 const lifecycle: ObjectField = object('When an open run counts as stale, and what happens then.', {
@@ -299,11 +298,13 @@ const lifecycle: ObjectField = object('When an open run counts as stale, and wha
       fallback: 'dlq',
       about: 'An investigation is opened for a stale run.',
     },
-    auto_fail_on_timeout: { kind: 'flag', fallback: false, about: 'A stale run ends in error.' },
+    auto_fail_on_timeout: {
+      kind: 'flag',
+      about: 'A stale run ends in error. As configured when absent: false.',
+    },
     auto_dlq_on_timeout: {
       kind: 'flag',
-      fallback: true,
-      about: 'A stale run gets an investigation.',
+      about: 'A stale run gets an investigation. As configured when absent: true.',
     },
   },
   wrong: {

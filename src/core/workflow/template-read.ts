@@ -98,13 +98,13 @@ export interface ReadTemplate {
     readonly scope: 'workflow' | 'key';
   };
   readonly lifecycle: {
-    readonly max_duration_minutes: number;
-    readonly max_waiting_for_dependencies_minutes: number;
-    readonly max_waiting_for_retry_minutes: number;
-    readonly max_steps_in_process_minutes: number;
+    readonly max_duration_minutes?: number;
+    readonly max_waiting_for_dependencies_minutes?: number;
+    readonly max_waiting_for_retry_minutes?: number;
+    readonly max_steps_in_process_minutes?: number;
     readonly staleness_action: 'dlq';
-    readonly auto_fail_on_timeout: boolean;
-    readonly auto_dlq_on_timeout: boolean;
+    readonly auto_fail_on_timeout?: boolean;
+    readonly auto_dlq_on_timeout?: boolean;
   };
   readonly steps: readonly ReadStep[];
   readonly environments: Readonly<

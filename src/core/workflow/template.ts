@@ -64,7 +64,8 @@ export interface PublishedEvent {
   readonly description: string | undefined;
   /** JSON Schema of the payload: its own, or that of the template's `domain_events`. */
   readonly schema: JsonObject | undefined;
-  readonly delivery: DeliveryMode;
+  /** Undefined: as the process that publishes has configured. */
+  readonly delivery: DeliveryMode | undefined;
   readonly condition: PublishCondition;
   /** Name of a publisher with hooks; null: the payload is published as it is. */
   readonly publisher: string | null;
@@ -103,14 +104,15 @@ export interface CompiledStep {
   readonly transactional: boolean;
 }
 
+/** Undefined: as it is configured. */
 export interface CompiledLifecycle {
-  readonly maxDurationMinutes: number | null;
-  readonly maxWaitingForDependenciesMinutes: number;
-  readonly maxWaitingForRetryMinutes: number;
-  readonly maxStepsInProcessMinutes: number;
+  readonly maxDurationMinutes: number | undefined;
+  readonly maxWaitingForDependenciesMinutes: number | undefined;
+  readonly maxWaitingForRetryMinutes: number | undefined;
+  readonly maxStepsInProcessMinutes: number | undefined;
   readonly stalenessAction: 'dlq';
-  readonly autoFailOnTimeout: boolean;
-  readonly autoDlqOnTimeout: boolean;
+  readonly autoFailOnTimeout: boolean | undefined;
+  readonly autoDlqOnTimeout: boolean | undefined;
 }
 
 /** As the queue knows limits. */

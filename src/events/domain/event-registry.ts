@@ -23,6 +23,9 @@ export type DeclarationInput = Omit<DomainEventDeclaration, 'delivery' | 'condit
   readonly condition?: PublishCondition | undefined;
 };
 
+/** With every default filled in. */
+export type SettledDeclaration = DomainEventDeclaration & { readonly delivery: DeliveryMode };
+
 /** The workflow whose declarations they are. */
 export interface DeclaringWorkflow {
   readonly name: string;
@@ -36,7 +39,7 @@ export interface DeclaredEvent {
   /** Null: declared in code, for no workflow. */
   readonly workflow: DeclaringWorkflow | null;
   readonly version: string;
-  readonly declaration: DomainEventDeclaration;
+  readonly declaration: SettledDeclaration;
   /** Of the log: type `domain.<namespace>.<name>`, and the schema of the payload. */
   readonly definition: EventDefinition<unknown>;
 }

@@ -3,7 +3,11 @@
  * checked once and with every default filled in.
  */
 import { MillraceError } from '../../core/errors.ts';
-import { type DeliveryMode, deliveryModes } from '../../core/workflow/domain-event.ts';
+import {
+  type DeliveryMode,
+  deliveryDefault,
+  deliveryModes,
+} from '../../core/workflow/domain-event.ts';
 
 const overflowStrategies = ['drop_oldest', 'drop_newest', 'block'] as const;
 export type OverflowStrategy = (typeof overflowStrategies)[number];
@@ -11,7 +15,7 @@ export type OverflowStrategy = (typeof overflowStrategies)[number];
 export interface DomainEventsOptions {
   /** False: subscriptions stay silent, and what is published is dropped and counted. */
   readonly enabled?: boolean | undefined;
-  /** Of declarations and subscriptions that name none; fire_and_forget by default. */
+  /** Of declarations that name none; durable by default. */
   readonly defaultDelivery?: DeliveryMode | undefined;
   readonly fireAndForget?:
     | {
@@ -64,7 +68,7 @@ export function readSettings(options: DomainEventsOptions = {}): DomainEventSett
   const { fireAndForget = {}, durable = {}, metrics = {} } = options;
   return {
     enabled: options.enabled ?? true,
-    defaultDelivery: oneOf(deliveryModes, options.defaultDelivery ?? 'fire_and_forget', 'delivery'),
+    defaultDelivery: oneOf(deliveryModes, options.defaultDelivery ?? deliveryDefault, 'delivery'),
     bufferSize: whole(fireAndForget.bufferSize ?? 1_000, 1, 10_000_000, 'bufferSize'),
     overflow: oneOf(
       overflowStrategies,

@@ -4,8 +4,10 @@ import { describe, it } from 'node:test';
 import { prepareEvent } from '../../core/event.ts';
 import {
   conditionHolds,
+  type DeliveryMode,
   type DomainEvent,
   type DomainEventDeclaration,
+  deliveryModes,
   publishConditions,
 } from '../../core/workflow/domain-event.ts';
 import { type RoutedEvent, routeTo } from '../../ports/store.ts';
@@ -20,8 +22,12 @@ const workflow = { name: 'pay', version: '1.0.0' };
 const base = { delivery: 'durable', condition: 'success' } as const;
 const schema = { type: 'object', properties: { id: { type: 'string' } }, required: ['id'] };
 
-function setup(declarations: readonly DomainEventDeclaration[], enabled = true) {
-  const registry = new EventRegistry(compileSchema, 'fire_and_forget');
+function setup(
+  declarations: readonly DomainEventDeclaration[],
+  enabled = true,
+  defaultDelivery: DeliveryMode = 'fire_and_forget',
+) {
+  const registry = new EventRegistry(compileSchema, defaultDelivery);
   registry.declare('shop', declarations, workflow);
   const publishers = new EventPublishers();
   const counters = new DomainEventCounters(readSettings().buckets, true);
@@ -35,7 +41,7 @@ function setup(declarations: readonly DomainEventDeclaration[], enabled = true) 
       route: (definition, input): RoutedEvent => routeTo(0, prepareEvent(definition, input)),
     },
     enabled,
-    defaultDelivery: 'fire_and_forget',
+    defaultDelivery,
     handOut: async ({ event }) => void handedOut.push(event),
     onError: (error) => errors.push((error as Error).message),
   });
@@ -173,6 +179,17 @@ describe('the events of a step', () => {
     assert.deepEqual([failed.durable, failed.fire_and_forget, published.durable], [3, 1, 1]);
   });
 
+  it('go by the default when they say nothing of their delivery', async () => {
+    const silent = { name: 'pay.done', condition: 'success' } as const;
+    for (const delivery of deliveryModes) {
+      const { steps, origin, counters, handedOut } = setup([silent], true, delivery);
+      const prepared = steps.prepare(origin, success, [['pay.done', {}]]);
+      assert.equal(prepared.routed.length, delivery === 'fire_and_forget' ? 0 : 1, delivery);
+      await prepared.dispatch();
+      assert.deepEqual([handedOut.length, counters.read().published[delivery]], [1, 1], delivery);
+    }
+  });
+
   it('are dropped and counted while events are switched off', async () => {
     const { steps, origin, counters, handedOut } = setup([{ ...base, name: 'pay.done' }], false);
     const prepared = steps.prepare(origin, success, [['pay.done', {}]]);
@@ -184,10 +201,10 @@ describe('the events of a step', () => {
 });
 
 describe('the settings', () => {
-  it('have the defaults of the requirement', () => {
+  it('have the defaults of the requirement, and the safer delivery', () => {
     assert.deepEqual(readSettings(), {
       enabled: true,
-      defaultDelivery: 'fire_and_forget',
+      defaultDelivery: 'durable',
       bufferSize: 1_000,
       overflow: 'drop_oldest',
       visibilityTimeoutMs: 30_000,

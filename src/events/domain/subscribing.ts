@@ -11,7 +11,7 @@ import type { DomainEventSettings } from './options.ts';
 export type SubscriptionDelivery = Exclude<DeliveryMode, 'broadcast'>;
 
 export interface SubscribeOptions<Delivery extends SubscriptionDelivery = SubscriptionDelivery> {
-  /** Default: the configured one. */
+  /** Default: fire_and_forget, which hears all that this process publishes. */
   readonly delivery?: Delivery | undefined;
   /** Only events of this namespace. */
   readonly namespace?: string | undefined;
@@ -83,7 +83,7 @@ export function checkSubscription(
     throw new MillraceError('DEFINITION_INVALID', `Subscription to ${text}: ${problem}.`, { fix });
   };
   if (typeof handler !== 'function') refuse('there is no handler');
-  const delivery = options.delivery ?? withoutBroadcast(settings.defaultDelivery);
+  const delivery = options.delivery ?? 'fire_and_forget';
   if (!deliveries.includes(delivery)) {
     refuse(`delivery is '${delivery}'; it can be ${deliveries.join(', ')}`);
   }
@@ -118,11 +118,6 @@ export function checkSubscription(
     from: options.from ?? 'start',
     handle: handler as CheckedSubscription['handle'],
   };
-}
-
-/** What a configured `broadcast` means for those who listen. */
-function withoutBroadcast(delivery: DeliveryMode): SubscriptionDelivery {
-  return delivery === 'broadcast' ? 'durable' : delivery;
 }
 
 /** The same at every start: a group is known by its name. No event has capitals in its name. */

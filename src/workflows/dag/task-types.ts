@@ -127,7 +127,8 @@ export interface TaskOptions<Input> {
   readonly key?: ((input: Input) => string | null | undefined) | undefined;
   readonly limits?: Limits | undefined;
   readonly keyLimits?: Limits | undefined;
-  readonly lifecycle?: Partial<Lifecycle> | undefined;
+  /** Members left out are as it is configured; unlike a function, a task has an end. */
+  readonly lifecycle?: (Partial<Lifecycle> & { readonly maxDurationMinutes?: number }) | undefined;
   /** Handlers of one run at a time; 10 by default. */
   readonly concurrency?: number | undefined;
 }

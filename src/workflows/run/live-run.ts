@@ -6,7 +6,7 @@
  *
  *   held ──> ended | rested | lost (another holder, dead epoch) | released (this process stops)
  */
-import { isMillraceError, MillraceError } from '../../core/errors.ts';
+import { MillraceError } from '../../core/errors.ts';
 import type { JobLog } from '../../core/job-context.ts';
 import { parseStored } from '../../core/json.ts';
 import {
@@ -469,10 +469,6 @@ export class LiveRun implements HeldRun, CommitSource, Sleeper {
 
 export function stopping(): MillraceError {
   return new MillraceError('SHUTTING_DOWN', 'This process stops; the run goes on elsewhere.');
-}
-
-export function isStopping(error: unknown): boolean {
-  return isMillraceError(error) && error.code === 'SHUTTING_DOWN';
 }
 
 function fenced(runId: string): MillraceError {
