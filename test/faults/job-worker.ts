@@ -59,6 +59,12 @@ process.on('SIGTERM', async () => {
   process.exit(0);
 });
 await jobs.start();
+let known: number | null = null;
+setInterval(async () => {
+  const { epoch } = await jobs.health();
+  if (known !== null && epoch !== null && epoch !== known) count('fenced');
+  known = epoch ?? known;
+}, 200).unref();
 for (let i = 0; i < delayed; i += 1) {
   const delayMs = 500 + i * 50;
   await jobs.enqueue(defineClocked().Later, { delayMs }, { delayMs });
