@@ -41,6 +41,8 @@ export interface CommitterOptions {
 
 interface Load {
   readonly epoch: number;
+  /** The answer to a commit that had these was lost. */
+  readonly again?: boolean;
   readonly sources: readonly CommitSource[];
   readonly commits: readonly RunCommit[];
 }
@@ -137,9 +139,10 @@ export class Committer {
 
   async #store(load: Load): Promise<void> {
     const { sources, commits, epoch } = load;
+    const tries = { again: load.again ?? false };
     let result: CommitResult;
     try {
-      result = await this.#patiently(load);
+      result = await this.#patiently(load, tries);
     } catch (error) {
       if (isLost(error)) {
         for (const source of sources) source.failed(error);
@@ -150,7 +153,13 @@ export class Committer {
       } else {
         // Somebody's change is at fault; the others shall not pay for it.
         for (const [i, source] of sources.entries()) {
-          await this.#store({ epoch, sources: [source], commits: [commits[i] as RunCommit] });
+          const { again } = tries;
+          await this.#store({
+            epoch,
+            again,
+            sources: [source],
+            commits: [commits[i] as RunCommit],
+          });
         }
       }
       return;
@@ -158,23 +167,28 @@ export class Committer {
     this.totals.batches += 1;
     this.totals.commits += commits.length;
     for (const [i, source] of sources.entries()) {
-      source.settled(result.outcomes[i] as CommitOutcome);
+      try {
+        source.settled(result.outcomes[i] as CommitOutcome);
+      } catch (error) {
+        // Of one run: the others of the batch shall hear of theirs.
+        this.#options.onError(error);
+        source.failed(error);
+      }
     }
     if (result.woken.length > 0) this.#options.onWoken(result.woken);
   }
 
   /** Again while the store is away, for as long as the epoch may be alive. */
-  async #patiently({ epoch, commits }: Load): Promise<CommitResult> {
+  async #patiently({ epoch, commits }: Load, tries: { again: boolean }): Promise<CommitResult> {
     const { store, isAlive, onError } = this.#options;
-    let again = false;
     for (let delayMs = 20; ; delayMs = Math.min(delayMs * 2, 1_000)) {
       if (!isAlive(epoch)) throw epochOver();
       try {
-        return await store.commit({ epoch, commits, again });
+        return await store.commit({ epoch, commits, again: tries.again });
       } catch (error) {
         if (!isAway(error)) throw error;
         onError(error);
-        again = true;
+        tries.again = true;
         this.totals.retried += 1;
         await sleep(delayMs * (0.5 + Math.random()));
       }

@@ -67,29 +67,32 @@ export class GroupCommit<Item, Answer> {
     this.#running = null; // in the turn of the last look, so that nothing is left behind
   }
 
-  async #answer(batch: readonly Waiting<Item, Answer>[]): Promise<void> {
+  async #answer(batch: readonly Waiting<Item, Answer>[], asked = false): Promise<void> {
+    const tries = { again: asked };
     try {
-      const answers = await this.#patiently(batch.map(({ item }) => item));
+      const answers = await this.#patiently(
+        batch.map(({ item }) => item),
+        tries,
+      );
       for (const [i, { resolve }] of batch.entries()) resolve(answers[i] as Answer);
     } catch (error) {
       const unknown = isMillraceError(error) && error.code === 'STORE_UNAVAILABLE';
       if (batch.length === 1 || unknown) for (const { reject } of batch) reject(error);
       // Somebody's item is at fault; the others shall not pay for it.
-      else for (const one of batch) await this.#answer([one]);
+      else for (const one of batch) await this.#answer([one], tries.again);
     }
   }
 
-  async #patiently(items: readonly Item[]): Promise<readonly Answer[]> {
+  async #patiently(items: readonly Item[], tries: { again: boolean }): Promise<readonly Answer[]> {
     const { send, patienceMs, onError } = this.#options;
     const until = performance.now() + patienceMs;
-    let again = false;
     for (let delayMs = 20; ; delayMs = Math.min(delayMs * 2, 1_000)) {
       try {
-        return await send(items, again);
+        return await send(items, tries.again);
       } catch (error) {
         if (!isAway(error) || performance.now() + delayMs > until) throw error;
         onError(error);
-        again = true;
+        tries.again = true;
         await sleep(delayMs * (0.5 + Math.random()));
       }
     }

@@ -8,7 +8,7 @@ import { snooze } from '../core/job-outcome.ts';
 import { parseChange, RunRecord, type StepRecord } from '../core/workflow/run-record.ts';
 import type { LoadedRun, NewRun, RunCommit, RunInfo, WorkflowStore } from '../ports/workflows.ts';
 import { sleep } from '../runtime/bell.ts';
-import type { Committer } from './committer.ts';
+import { type Committer, isLost } from './committer.ts';
 import type { AnyWorkflowDefinition } from './definition.ts';
 import { type Finishes, isFinish } from './finishes.ts';
 import type { Registry } from './registry.ts';
@@ -146,8 +146,11 @@ export class Holder implements RunHost {
     const crash = await this.#drive(held.run, held.definition, true);
     job.signal.removeEventListener('abort', stop);
     if (crash !== null) throw crash.error;
-    // It could not be handed on: the job stands for it.
-    if (this.#stopping && held.run.status === 'lost') throw snooze(0, 'This process stops.');
+    // It could not be handed on: the job stands for it. Of a dead epoch or of another's run it is
+    // nobody's business here.
+    if (held.run.status === 'lost' && !isLost(held.run.signal.reason)) {
+      throw snooze(this.#stopping ? 0 : crashedMs, 'The run could not be handed on.');
+    }
   }
 
   async #load(

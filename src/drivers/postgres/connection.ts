@@ -62,6 +62,12 @@ export function translate(error: unknown): unknown {
   }
   if (code === 'MR004') return new MillraceError('JOB_CANCELLED', error.message, { cause: error });
   if (code === 'MR005') return new MillraceError('BACKPRESSURE', error.message, { cause: error });
+  if (code === '25006' || code === '53100' || code === '53200') {
+    // A failover, a full disk, a full lock table: the same call may succeed later.
+    return new MillraceError('STORE_UNAVAILABLE', `Postgres cannot now: ${error.message}`, {
+      cause: error,
+    });
+  }
   if (code === '40P01' || code === '40001') {
     return new MillraceError('STORE_CONFLICT', error.message, { cause: error, retryable: true });
   }

@@ -280,11 +280,17 @@ export class LiveRun implements HeldRun, CommitSource, Sleeper {
       this.lose(error);
       return;
     }
-    const entries = this.#line.splice(0, underWay?.entries ?? 1);
-    for (const entry of entries) entry.reject(error);
+    const refused = this.#line.splice(0, underWay?.entries ?? 1);
+    // Steps that were promised their numbers do not exist: the driver cannot count on from here, and
+    // what it has asked for since is about steps that are not there.
+    const lost = refused.some(({ draft }) => (draft.create?.length ?? 0) > 0);
+    const rest = lost ? this.#line.splice(0) : [];
+    for (const { reject, transaction } of [...refused, ...rest]) {
+      transaction?.rollback().catch(() => {});
+      reject(error);
+    }
     this.#advance();
-    // Steps that were promised their numbers do not exist: the driver cannot count on from here.
-    if (entries.some(({ draft }) => (draft.create?.length ?? 0) > 0)) {
+    if (lost) {
       this.release(error, refusedMs).catch((cause) => this.lose(cause));
     }
   }

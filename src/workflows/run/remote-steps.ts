@@ -49,7 +49,7 @@ export class RemoteSteps {
     const record = recordOf(loaded);
     const step = record.steps[no];
     // It was cancelled or ended by hand meanwhile, or it is a later try's turn.
-    if (step === undefined || isOver(step) || step.attempts > attempt) return;
+    if (step === undefined || isOver(step) || isLate(step, attempt)) return;
     const { info } = loaded;
     const template = info.templateHash === '' ? null : await store.template(info.templateHash);
     const run = new RemoteRun(this.#options, info, record, job.signal);
@@ -69,7 +69,10 @@ export class RemoteSteps {
   async #answerIn(transaction: HeldTransaction, message: NewMessage): Promise<void> {
     const { store, delivered } = this.#options;
     try {
-      const { woken } = await store.deliver([message], { tx: transaction.tx });
+      const { deliveries, woken } = await store.deliver([message], { tx: transaction.tx });
+      // A copy of this job has answered already, or nobody waits any more: its effects would count
+      // a second time.
+      if (deliveries[0] !== 'delivered') return await transaction.rollback();
       await transaction.commit({ transitions: [] });
       delivered(message.runId, woken);
     } catch (error) {
@@ -158,6 +161,12 @@ function recordOf({ changes }: LoadedRun): RunRecord {
   const record = new RunRecord();
   for (const change of changes) record.apply(parseChange(change));
   return record;
+}
+
+/** Its run waits for another try, as the step's inputs say where a driver writes it there. */
+function isLate({ inputsJson, attempts }: StepRecord, attempt: number): boolean {
+  const inputs = inputsJson === null ? null : (JSON.parse(inputsJson) as { try?: unknown } | null);
+  return typeof inputs?.try === 'number' ? inputs.try !== attempt : attempts > attempt;
 }
 
 function isOver({ state }: StepRecord): boolean {
