@@ -4,6 +4,11 @@
  */
 import type { JobContext } from '../core/job-context.ts';
 import type { TaskState } from '../core/workflow/states.ts';
+import {
+  type DomainEventMetrics,
+  domainEventMetricNames,
+  type ReportHandled,
+} from '../events/domain/metrics.ts';
 import type { JobMiddleware } from '../jobs/executor.ts';
 import type { Tracing, TracingSwitch } from '../ports/tracing.ts';
 import type { RunObserver } from '../workflows/run/observer.ts';
@@ -22,17 +27,11 @@ export interface Observed {
     plug(plugs: { readonly observer: RunObserver }): void;
     counts(): Promise<ReadonlyMap<TaskState, number>>;
   };
-  readonly events: { metrics(): DomainEventNumbers };
+  readonly events: {
+    metrics(): DomainEventMetrics;
+    reportHandled(report: ReportHandled): void;
+  };
   totals(): object;
-}
-
-/** By delivery mode. */
-type ByMode = Readonly<Record<string, number>>;
-
-export interface DomainEventNumbers {
-  readonly published: ByMode;
-  readonly dropped: ByMode;
-  readonly failed: ByMode;
 }
 
 export async function attachTelemetry(
@@ -47,6 +46,7 @@ export async function attachTelemetry(
   const telemetry = await startTelemetry(settings, sources);
   platform.tracing.use(telemetry.tracing);
   platform.workflows.plug({ observer: telemetry.observer });
+  platform.events.reportHandled(telemetry.eventHandled);
   platform.jobs.use((job, next) => aroundJob(telemetry.tracing, job, next));
   return telemetry;
 }
@@ -74,18 +74,10 @@ function totalsOf(platform: Observed): Total[] {
   };
   plain('events', platform.totals());
   plain('jobs', platform.jobs.totals());
-  for (const [what, numbers] of Object.entries(pick(platform.events.metrics()))) {
-    for (const [delivery, value] of Object.entries(numbers)) {
-      rows.push([`tasker.domain_events.${what}.total`, { delivery }, value]);
-    }
+  const { handlerSeconds: _, ...counted } = platform.events.metrics();
+  for (const [what, numbers] of Object.entries(counted)) {
+    const name = domainEventMetricNames[what as keyof typeof counted];
+    for (const [delivery, value] of Object.entries(numbers)) rows.push([name, { delivery }, value]);
   }
   return rows;
-}
-
-function pick({
-  published,
-  dropped,
-  failed,
-}: DomainEventNumbers): Readonly<Record<string, ByMode>> {
-  return { published, dropped, failed };
 }

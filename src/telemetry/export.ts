@@ -1,9 +1,10 @@
 /**
  * Where telemetry goes: OTLP over HTTP (traces and metrics), and Prometheus by asking. The SDK is
- * loaded only when telemetry is switched on; applications that have an SDK of their own leave this
- * off, and everything reports to theirs through the OpenTelemetry API.
+ * loaded only when telemetry is switched on. Applications that have an SDK of their own say
+ * `useGlobal`: everything reports to theirs through the OpenTelemetry API, and none is loaded here.
  */
-import { context, type Meter, type Tracer } from '@opentelemetry/api';
+import { context, type Meter, metrics as metricsApi, type Tracer, trace } from '@opentelemetry/api';
+import { MillraceError } from '../core/errors.ts';
 import type { TelemetrySettings } from './settings.ts';
 
 export interface Exporter {
@@ -40,6 +41,21 @@ async function otlp({ otlpEndpoint, otlpHeaders: headers, metricsEveryMs }: Tele
   };
 }
 
+/** The application's SDK, registered before: it sends, samples and keeps the active span. */
+export function globalExporter(): Exporter {
+  return {
+    tracer: trace.getTracer(name),
+    meter: metricsApi.getMeter(name),
+    async prometheus() {
+      throw new MillraceError('NOT_FOUND', 'The SDK of this application has the metrics.', {
+        fix: 'Read them from its exporter, or connect without telemetry.useGlobal.',
+      });
+    },
+    async flush() {},
+    async close() {},
+  };
+}
+
 export async function startExporter(settings: TelemetrySettings): Promise<Exporter> {
   const [hooks, resources, tracing, metrics, prometheus] = await Promise.all([
     import('@opentelemetry/context-async-hooks'),
@@ -61,19 +77,7 @@ export async function startExporter(settings: TelemetrySettings): Promise<Export
       root: new tracing.TraceIdRatioBasedSampler(settings.sampleRatio),
     }),
   });
-  const meterProvider = new metrics.MeterProvider({
-    resource,
-    readers: [asked, ...readers],
-    views: [
-      {
-        instrumentName: '*duration*',
-        aggregation: {
-          type: metrics.AggregationType.EXPLICIT_BUCKET_HISTOGRAM,
-          options: { boundaries: [...settings.buckets] },
-        },
-      },
-    ],
-  });
+  const meterProvider = new metrics.MeterProvider({ resource, readers: [asked, ...readers] });
   // Somebody else's stays if there is one: the second call answers false and changes nothing.
   context.setGlobalContextManager(new hooks.AsyncLocalStorageContextManager().enable());
   return {

@@ -198,3 +198,45 @@ test('no label has an id: memo keys are counted by their kind', () => {
   const labels = [...recorder.counters.read()].flatMap(([, one]) => Object.values(one));
   assert.ok(!labels.some((label) => label.includes('4711') || label === info.runId), `${labels}`);
 });
+
+test('a step of a run that is held elsewhere has a span of its own, over with its handler', async () => {
+  const { exporter, recorder, record, run, seconds } = setUp();
+  const declined = new Error('declined');
+  record.apply({ at: 1_000, by: 'worker-2', create: [step, step, step], transitions: [] });
+  const handle = <T>(no: number, call: () => T) =>
+    recorder.handler(run, record.steps[no] as never, 2, call);
+  const answer = handle(0, async () => 'charged');
+  assert.deepEqual(exporter.getFinishedSpans(), [], 'the handler is not over');
+  assert.equal(await answer, 'charged');
+  await assert.rejects(
+    handle(1, () => Promise.reject(declined)),
+    declined,
+  );
+  assert.throws(
+    () =>
+      handle(2, () => {
+        throw declined;
+      }),
+    declined,
+  );
+  const spans = exporter.getFinishedSpans();
+  assert.deepEqual(names(spans), Array(3).fill('step.execution'));
+  for (const span of spans) {
+    assert.equal(span.spanContext().traceId, '0af7651916cd43dd8448eb211c80319c');
+    assert.equal(span.parentSpanContext?.spanId, 'b7ad6b7169203331');
+    assert.deepEqual(names(span.events), [...moments.before_handle, ...moments.handle]);
+    assert.equal(span.attributes['tasker.step.attempt'], 2);
+    assert.equal(span.attributes['tasker.worker_id'], 'worker-1');
+  }
+  const { OK, ERROR } = SpanStatusCode;
+  assert.deepEqual(
+    spans.map(({ status }) => [status.code, status.message]),
+    [
+      [OK, undefined],
+      [ERROR, 'declined'],
+      [ERROR, 'declined'],
+    ],
+  );
+  assert.equal(seconds.filter(([what]) => what === 'step').length, 3);
+  assert.equal(recorder.openSpans, 0);
+});

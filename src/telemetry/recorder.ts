@@ -3,7 +3,7 @@
  * (a transition is durable when it comes here), keeps plain numbers, and adds span events only
  * where a trace is recorded. Nothing here can fail a run, and developers cannot hook into it.
  */
-import { context, type Span, type Tracer } from '@opentelemetry/api';
+import { type Attributes, context, type Span, type Tracer } from '@opentelemetry/api';
 import type { RunChange, StepRecord } from '../core/workflow/run-record.ts';
 import { isEnd, type StepState, type TaskState } from '../core/workflow/states.ts';
 import { moments, type SystemEventName } from '../core/workflow/system-events.ts';
@@ -99,21 +99,35 @@ export class Recorder implements RunObserver {
     else this.#moveStep(info, step, from as StepState, to as StepState, at);
   };
 
-  /** The step's span is active in its handler. */
-  readonly handler = <T>({ info }: ObservedRun, step: StepRecord, _: number, call: () => T): T => {
+  /** The step's span is active in its handler. The run may be held by another process. */
+  readonly handler = <T>(
+    { info }: ObservedRun,
+    step: StepRecord,
+    attempt: number,
+    call: () => T,
+  ): T => {
     const at = Date.now();
-    const active = this.#spans.contextOfStep(info, step, at);
-    for (const name of moments.before_handle) this.#emit(name, info, step, at);
-    for (const name of moments.handle) this.#emit(name, info, step, at);
+    const handling = this.#spans.handler(info, step, attempt, at);
+    for (const name of handlerBegins) {
+      this.#count(name, info, step);
+      note(handling.span, name, info, step, at);
+    }
     const from = performance.now();
-    const done = () => {
+    const done = (failure: string | null) => {
       const seconds = (performance.now() - from) / 1000;
       this.#durations.step(seconds, { namespace: info.namespace, step_name: stepLabel(step) });
+      handling.end(failure);
     };
-    const result = context.with(active, call);
-    if (result instanceof Promise) result.then(done, done);
-    else done();
-    return result;
+    const failed = (error: unknown) => done(error instanceof Error ? error.message : String(error));
+    try {
+      const result = context.with(handling.context, call);
+      if (result instanceof Promise) result.then(() => done(null), failed);
+      else done(null);
+      return result;
+    } catch (error) {
+      failed(error);
+      throw error;
+    }
   };
 
   #emit(
@@ -124,24 +138,19 @@ export class Recorder implements RunObserver {
     from?: string,
     to?: string,
   ): void {
-    const { span: where, counters } = systemEventTelemetry[name];
     if (name === 'step.failed') this.#failures.set(info.runId, step?.error?.code ?? 'none');
+    this.#count(name, info, step);
+    if (name === 'step.execution_requested' && step) this.#spans.step(info, step, at);
+    const span = this.#spanOf(systemEventTelemetry[name].span, info, step, at);
+    const moved = from === undefined ? {} : { 'tasker.state.from': from, 'tasker.state.to': to };
+    note(span, name, info, step, at, moved);
+  }
+
+  #count(name: SystemEventName, info: RunInfo, step: StepRecord | null): void {
     const failure = this.#failures.get(info.runId) ?? 'none';
-    for (const counter of counters) {
+    for (const counter of systemEventTelemetry[name].counters) {
       this.counters.add(counter, labelsOf(counter, info, step, failure));
     }
-    if (name === 'step.execution_requested' && step) this.#spans.step(info, step, at);
-    const span = this.#spanOf(where, info, step, at);
-    if (!span.isRecording()) return;
-    span.addEvent(
-      name,
-      {
-        'tasker.correlation_id': info.correlationId,
-        ...(step && { 'tasker.step.name': step.name }),
-        ...(from !== undefined && { 'tasker.state.from': from, 'tasker.state.to': to as string }),
-      },
-      at,
-    );
   }
 
   #spanOf(where: 'task' | 'step', info: RunInfo, step: StepRecord | null, at: number): Span {
@@ -172,6 +181,26 @@ export class Recorder implements RunObserver {
     this.#spans.endStep(info, step, at, failed ? (step.error?.message ?? to) : null);
   }
 }
+
+/** Adds an event to a span, if somebody records it. */
+function note(
+  span: Span,
+  name: SystemEventName,
+  info: RunInfo,
+  step: StepRecord | null,
+  at: number,
+  more?: Attributes,
+): void {
+  if (!span.isRecording()) return;
+  const attributes = {
+    'tasker.correlation_id': info.correlationId,
+    ...(step && { 'tasker.step.name': step.name }),
+    ...more,
+  };
+  span.addEvent(name, attributes, at);
+}
+
+const handlerBegins = [...moments.before_handle, ...moments.handle];
 
 /** A try of a step is over, and its span with it. */
 const tryEnds: ReadonlySet<StepState> = new Set([

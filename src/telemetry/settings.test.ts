@@ -5,6 +5,7 @@ import { telemetrySettings } from './settings.ts';
 
 const builtIn = {
   enabled: false,
+  useGlobal: false,
   otlpEndpoint: null,
   serviceName: 'millrace',
   environment: 'development',
@@ -24,6 +25,7 @@ const variables = {
 };
 const fromVariables = {
   enabled: true,
+  useGlobal: false,
   otlpEndpoint: 'http://collector:4318',
   serviceName: 'shop',
   environment: 'production',

@@ -4,6 +4,12 @@ import { MillraceError } from '../core/errors.ts';
 export interface TelemetryOptions {
   /** TELEMETRY_ENABLED; false by default. */
   readonly enabled?: boolean | undefined;
+  /**
+   * Reports to the tracer and meter of the global OpenTelemetry API, for applications with an SDK
+   * of their own, registered before connect(); false by default. Where to, how often and which
+   * share is that SDK's business then, and those options count for nothing; `buckets` does.
+   */
+  readonly useGlobal?: boolean | undefined;
   /** OTEL_EXPORTER_OTLP_ENDPOINT, OTLP over HTTP; null: nothing is sent, Prometheus may ask. */
   readonly otlpEndpoint?: string | null | undefined;
   /** OTEL_SERVICE_NAME; 'millrace' by default. */
@@ -22,6 +28,7 @@ export interface TelemetryOptions {
 
 export interface TelemetrySettings {
   readonly enabled: boolean;
+  readonly useGlobal: boolean;
   readonly otlpEndpoint: string | null;
   readonly serviceName: string;
   readonly environment: string;
@@ -49,6 +56,7 @@ export function telemetrySettings(
   }
   return {
     enabled: options.enabled ?? flag('TELEMETRY_ENABLED', environment.TELEMETRY_ENABLED),
+    useGlobal: options.useGlobal ?? false,
     otlpEndpoint: endpoint,
     serviceName: options.serviceName ?? text(environment.OTEL_SERVICE_NAME) ?? 'millrace',
     environment: options.environment ?? text(environment.DEPLOYMENT_ENVIRONMENT) ?? 'development',

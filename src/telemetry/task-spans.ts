@@ -1,7 +1,8 @@
 /**
  * Spans of runs and steps: `task.orchestration` while this process holds a run, `step.execution`
  * below it for each try of a step. A run that rests and goes on elsewhere has one span for each
- * holding, all in the trace of its `traceparent`.
+ * holding, all in the trace of its `traceparent`. A step that runs here for a run held elsewhere has
+ * a span by itself, which nothing keeps.
  */
 import {
   type Attributes,
@@ -20,6 +21,14 @@ interface TaskSpan {
   readonly span: Span;
   readonly context: Context;
   readonly steps: Map<number, Span>;
+}
+
+/** What a handler runs in. */
+export interface HandlerSpan {
+  readonly span: Span;
+  readonly context: Context;
+  /** The handler is over: ends the span unless the step's transitions do. */
+  end(failure: string | null): void;
 }
 
 export class TaskSpans {
@@ -72,10 +81,28 @@ export class TaskSpans {
     return this.#tasks.get(info.runId)?.steps.get(step.no);
   }
 
-  /** In which handlers of the step run: their own spans are children of the step's. */
-  contextOfStep(info: RunInfo, step: StepRecord, at: number): Context {
+  /** The handler's own spans are children of the step's. */
+  handler(info: RunInfo, step: StepRecord, attempt: number, at: number): HandlerSpan {
+    const task = this.#tasks.get(info.runId);
+    if (task === undefined) return this.#handlerElsewhere(info, step, attempt, at);
     const span = this.step(info, step, at);
-    return trace.setSpan(this.task(info, at).context, span);
+    return { span, context: trace.setSpan(task.context, span), end: () => {} };
+  }
+
+  /** No transition of a run that is held by another process is told here. */
+  #handlerElsewhere(info: RunInfo, step: StepRecord, attempt: number, at: number): HandlerSpan {
+    const parent = contextOf(info.traceparent, context.active());
+    const attributes = {
+      ...stepAttributes(info, step),
+      'tasker.step.attempt': attempt,
+      'tasker.worker_id': this.#workerId,
+    };
+    const span = this.#tracer.startSpan('step.execution', { attributes, startTime: at }, parent);
+    return {
+      span,
+      context: trace.setSpan(parent, span),
+      end: (failure) => end(span, Date.now(), failure),
+    };
   }
 
   endStep(info: RunInfo, step: StepRecord, at: number, failure: string | null): void {

@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import test, { type TestContext } from 'node:test';
 import { z } from 'zod';
 import { freshDatabase } from '../../test/support/database.ts';
+import { eventually } from '../../test/support/eventually.ts';
 import { openMill } from '../../test/support/mill.ts';
 import { defineEvent } from '../core/event.ts';
 import { defineJob } from '../core/job-definition.ts';
@@ -88,9 +89,13 @@ test('one trace through a run, a job and an event; the same numbers for Promethe
   const run = await mill.workflows.start(task, {});
   assert.deepEqual(await run.result({ timeoutMs: 30_000 }), { only: 'done' });
   const traceparent = String(await noted);
-  await mill.telemetry?.flush();
 
   const named = (name: string) => collector.spans.filter((span) => span.name === name);
+  // The event may be heard before the job that published it is over.
+  await eventually('the span of the job', async () => {
+    await mill.telemetry?.flush();
+    return named('job.handle').length > 0;
+  });
   const [ofTask] = named('task.orchestration');
   const [ofStep] = named('step.execution');
   const [ofJob] = named('job.handle');

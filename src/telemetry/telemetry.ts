@@ -3,11 +3,12 @@
  * the exporters. `startTelemetry` makes one for a platform; without it nothing of this is loaded
  * and nothing is counted.
  */
-import type { Meter, ObservableResult } from '@opentelemetry/api';
+import type { Meter, Observable, ObservableResult } from '@opentelemetry/api';
 import type { TaskState } from '../core/workflow/states.ts';
+import { domainEventMetricNames, type ReportHandled } from '../events/domain/metrics.ts';
 import type { Tracing } from '../ports/tracing.ts';
 import type { RunObserver } from '../workflows/run/observer.ts';
-import { type Exporter, startExporter } from './export.ts';
+import { type Exporter, globalExporter, startExporter } from './export.ts';
 import type { CounterName, GaugeName } from './mapping.ts';
 import { systemEventTelemetry } from './mapping.ts';
 import { Recorder } from './recorder.ts';
@@ -31,6 +32,9 @@ export interface Telemetry {
   readonly observer: RunObserver;
   readonly recorder: Recorder;
   readonly tracing: Tracing;
+  /** A handler of a domain event took so long. */
+  readonly eventHandled: ReportHandled;
+  /** @throws MillraceError NOT_FOUND with `useGlobal`: the application's SDK has the numbers. */
   prometheus(): Promise<string>;
   flush(): Promise<void>;
   close(): Promise<void>;
@@ -48,27 +52,33 @@ export async function startTelemetry(
   settings: TelemetrySettings,
   sources: TelemetrySources,
 ): Promise<Telemetry> {
-  const exporter = await startExporter(settings);
-  const recorder = instrument(exporter, sources);
+  const exporter = settings.useGlobal ? globalExporter() : await startExporter(settings);
+  const { recorder, eventHandled, readings } = instrument(exporter, settings.buckets, sources);
   return {
     observer: recorder,
     recorder,
     tracing: createTracing(exporter.tracer),
+    eventHandled,
     prometheus: () => exporter.prometheus(),
     flush: () => exporter.flush(),
-    close: () => exporter.close(),
+    async close() {
+      await exporter.close();
+      readings.stop();
+    },
   };
 }
 
-/** For whoever has an SDK of their own: reports to its meter and tracer. */
-export function instrument(
-  { tracer, meter }: Pick<Exporter, 'tracer' | 'meter'>,
+/** Makes all instruments. `buckets`: bounds of histograms in seconds. */
+function instrument(
+  { tracer, meter }: Exporter,
+  buckets: readonly number[],
   sources: TelemetrySources,
-): Recorder {
-  const seconds = { unit: 's' };
+) {
+  const seconds = { unit: 's', advice: { explicitBucketBoundaries: [...buckets] } };
   const ofState = meter.createHistogram('tasker.task.state_duration', seconds);
   const ofTask = meter.createHistogram('tasker.task.completion_duration', seconds);
   const ofStep = meter.createHistogram('tasker.step.execution.duration', seconds);
+  const ofEvent = meter.createHistogram(domainEventMetricNames.handlerSeconds, seconds);
   const recorder = new Recorder({
     tracer,
     workerId: sources.workerId,
@@ -78,10 +88,40 @@ export function instrument(
       step: (value, labels) => ofStep.record(value, labels),
     },
   });
-  reportCounters(meter, recorder);
-  reportGauges(meter, recorder, sources);
-  reportTotals(meter, sources);
-  return recorder;
+  const readings = new Readings(meter);
+  reportCounters(readings, recorder);
+  reportGauges(readings, recorder, sources);
+  reportTotals(readings, sources);
+  const eventHandled: ReportHandled = (delivery, value) => ofEvent.record(value, { delivery });
+  return { recorder, eventHandled, readings };
+}
+
+type Read = (result: ObservableResult) => Promise<void> | void;
+
+/** What is read when somebody collects. A meter of the application outlives the platform. */
+class Readings {
+  readonly #meter: Meter;
+  readonly #stops: (() => void)[] = [];
+
+  constructor(meter: Meter) {
+    this.#meter = meter;
+  }
+
+  counter(name: string, read: Read): void {
+    this.#add(this.#meter.createObservableCounter(name), read);
+  }
+  gauge(name: GaugeName, read: Read): void {
+    this.#add(this.#meter.createObservableGauge(name), read);
+  }
+
+  stop(): void {
+    for (const stop of this.#stops.splice(0)) stop();
+  }
+
+  #add(observable: Observable, read: Read): void {
+    observable.addCallback(read);
+    this.#stops.push(() => observable.removeCallback(read));
+  }
 }
 
 const counterNames: readonly string[] = [
@@ -90,18 +130,16 @@ const counterNames: readonly string[] = [
   'tasker.step.state_transitions.total',
 ];
 
-function reportCounters(meter: Meter, { counters }: Recorder): void {
+function reportCounters(readings: Readings, { counters }: Recorder): void {
   for (const name of counterNames) {
-    meter.createObservableCounter(name).addCallback((result) => {
+    readings.counter(name, (result) => {
       for (const { labels, value } of counters.of(name)) result.observe(value, labels);
     });
   }
 }
 
-function reportGauges(meter: Meter, recorder: Recorder, sources: TelemetrySources): void {
-  const gauge = (name: GaugeName, read: (result: ObservableResult) => Promise<void> | void) =>
-    meter.createObservableGauge(name).addCallback(read);
-  gauge('tasker.steps.ready', (result) => result.observe(recorder.readySteps));
+function reportGauges(readings: Readings, recorder: Recorder, sources: TelemetrySources): void {
+  readings.gauge('tasker.steps.ready', (result) => result.observe(recorder.readySteps));
   // One reading for the three of them, of all processes: what rests is held by none.
   let asked: Promise<ReadonlyMap<TaskState, number>> | null = null;
   const counts = () => {
@@ -109,7 +147,7 @@ function reportGauges(meter: Meter, recorder: Recorder, sources: TelemetrySource
     return asked;
   };
   const sum = (name: GaugeName, states: readonly TaskState[]) =>
-    gauge(name, async (result) => {
+    readings.gauge(name, async (result) => {
       const known = await counts();
       result.observe(states.reduce((total, state) => total + (known.get(state) ?? 0), 0));
     });
@@ -119,11 +157,11 @@ function reportGauges(meter: Meter, recorder: Recorder, sources: TelemetrySource
 }
 
 /** The sources name all that they will ever report, with zeros at first. */
-function reportTotals(meter: Meter, sources: TelemetrySources): void {
+function reportTotals(readings: Readings, sources: TelemetrySources): void {
   const known = new Set<string>();
   const report = (name: string) => {
     known.add(name);
-    meter.createObservableCounter(name).addCallback((result) => {
+    readings.counter(name, (result) => {
       for (const [other, labels, value] of sources.totals()) {
         if (other === name) result.observe(value, labels);
       }

@@ -46,7 +46,7 @@ export interface WorkflowsSurroundings {
 
 export class Engine {
   readonly registry: Registry;
-  readonly observers: RunObserver[];
+  readonly observers: RunObserver[] = [];
   readonly finishes: Finishes;
   readonly holder: Holder;
   readonly starter: Starter;
@@ -67,7 +67,6 @@ export class Engine {
     this.#options = options;
     const { store, jobs } = surroundings;
     const { tenure, workerId } = jobs;
-    this.observers = [...(options.observers ?? [])];
     this.registry = new Registry(store.workflows);
     const shared = {
       store: store.workflows,

@@ -7,7 +7,6 @@ import type { Tracing } from '../ports/tracing.ts';
 import type { RunInfo } from '../ports/workflows.ts';
 import type { LifecycleChoice } from './definition.ts';
 import type { RunView, StepView } from './operator/run-view.ts';
-import type { RunObserver } from './run/observer.ts';
 
 export interface WorkflowsOptions {
   /** Runs held at once; 500 by default. Queues count apart: each takes over as many. */
@@ -30,8 +29,6 @@ export interface WorkflowsOptions {
   readonly stalenessBatch?: number;
   /** Where lines of handlers' own log go; the console by default. */
   readonly log?: (run: RunInfo, step: StepRecord | null) => JobLog;
-  /** Told of what happens inside; for telemetry only. */
-  readonly observers?: readonly RunObserver[];
   /** Runs started inside a span carry its `traceparent`. */
   readonly tracing?: Tracing;
   /** Told of errors that were survived. */

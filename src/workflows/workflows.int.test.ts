@@ -314,23 +314,23 @@ describe('workflows', () => {
     const errors: unknown[] = [];
     const mill = await openMill(t, database.url, {
       onError: (error) => errors.push(error),
-      workflows: {
-        observers: [
-          {
-            created: () => seen.push('created'),
-            held: (_run, how) => seen.push(`held ${how}`),
-            stepCreated: (_run, step) => seen.push(`step ${step.name}`),
-            transition: (_run, step, from, to) => {
-              if (step !== null) seen.push(`${step.name}: ${from} → ${to}`);
-            },
-            letGo: (_run, how) => seen.push(how),
-          },
-          {
-            committed: () => {
-              throw new Error('a bad observer');
-            },
-          },
-        ],
+    });
+    mill.workflows.plug({
+      observer: {
+        created: () => seen.push('created'),
+        held: (_run, how) => seen.push(`held ${how}`),
+        stepCreated: (_run, step) => seen.push(`step ${step.name}`),
+        transition: (_run, step, from, to) => {
+          if (step !== null) seen.push(`${step.name}: ${from} → ${to}`);
+        },
+        letGo: (_run, how) => seen.push(how),
+      },
+    });
+    mill.workflows.plug({
+      observer: {
+        committed: () => {
+          throw new Error('a bad observer');
+        },
       },
     });
     const Seen = workflowOf('seen', inSequence(1));

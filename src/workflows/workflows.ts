@@ -39,6 +39,7 @@ export interface WorkflowsPlugs {
   readonly fromTemplate?: FromTemplate;
   /** Runs a step whose run is held elsewhere. */
   readonly runRemoteStep?: RunRemoteStep;
+  /** Telemetry's. */
   readonly observer?: RunObserver;
 }
 
@@ -53,7 +54,10 @@ export class Workflows {
     this.#listen = () => surroundings.jobs.tenure.listen();
   }
 
-  /** Plugs in what knows templates, handlers and telemetry. */
+  /**
+   * Plugs in what knows templates, handlers and telemetry. `observer` is for telemetry only: what it
+   * is told changes with the engine. Business logic subscribes to domain events.
+   */
   plug({ fromTemplate, runRemoteStep, observer }: WorkflowsPlugs): void {
     const { registry, remoteSteps, observers } = this.#engine;
     if (fromTemplate) registry.fromTemplate = fromTemplate;

@@ -26,7 +26,7 @@ import {
   EventRegistry,
   streamName,
 } from './event-registry.ts';
-import { DomainEventCounters, type DomainEventMetrics } from './metrics.ts';
+import { DomainEventCounters, type DomainEventMetrics, type ReportHandled } from './metrics.ts';
 import { type DomainEventSettings, type DomainEventsOptions, readSettings } from './options.ts';
 import type { CompileSchema } from './payload-schema.ts';
 import {
@@ -225,6 +225,11 @@ export class DomainEvents<Tx = SqlTransaction> {
 
   metrics(): DomainEventMetrics {
     return this.#counters.read();
+  }
+
+  /** For telemetry, which keeps a histogram of its own; never while metrics are switched off. */
+  reportHandled(report: ReportHandled): void {
+    this.#counters.reportHandled(report);
   }
 
   /** Removes dead letters beyond their retention now. Answers how many. */

@@ -48,6 +48,9 @@ interface Tally {
   count: number;
 }
 
+/** Hears how long each call of a handler took, where a histogram of its own is wanted. */
+export type ReportHandled = (delivery: DeliveryMode, seconds: number) => void;
+
 const counterNames = ['published', 'dropped', 'failed', 'delivered', 'handlerFailed'] as const;
 
 export class DomainEventCounters {
@@ -57,6 +60,7 @@ export class DomainEventCounters {
   readonly #durations = new Map<DeliveryMode, Tally>();
   readonly #bounds: readonly number[];
   readonly #measures: boolean;
+  #report: ReportHandled | null = null;
 
   constructor(bounds: readonly number[], measures: boolean) {
     this.#bounds = bounds;
@@ -65,6 +69,11 @@ export class DomainEventCounters {
 
   add(name: CounterName, delivery: DeliveryMode, count = 1): void {
     (this.#counters.get(name) as Record<DeliveryMode, number>)[delivery] += count;
+  }
+
+  /** From now on, unless nothing is measured; the one that is given last. */
+  reportHandled(report: ReportHandled): void {
+    this.#report = report;
   }
 
   /** A call of a handler has ended. */
@@ -81,6 +90,7 @@ export class DomainEventCounters {
     tally.counts[place < 0 ? this.#bounds.length : place] = tallyUp(tally.counts, place);
     tally.sum += seconds;
     tally.count += 1;
+    this.#report?.(delivery, seconds);
   }
 
   read(): DomainEventMetrics {
