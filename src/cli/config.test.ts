@@ -54,6 +54,18 @@ it('show says where each value comes from', async (t) => {
   assert.match(table.out, /jobs\.concurrency\s+│\s+12\s+│.*jobs\.toml:3/);
 });
 
+it('check warns of what is accepted and has no effect', async (t) => {
+  const text = '[worker.event_systems.worker.timing]\nclaim_timeout_seconds = 300\n';
+  const directory = directoryWith(t, text);
+  const { code, out, err } = await run(['check', '--config', directory]);
+  assert.equal(code, 0);
+  assert.match(out, /is right: 0 of/);
+  assert.match(err, /^warning: .*jobs\.toml:2: .*claim_timeout_seconds .* no effect/);
+  const json = await run(['check', '--config', directory, '--json']);
+  const { ok, warnings } = JSON.parse(json.out) as { ok: boolean; warnings: unknown[] };
+  assert.deepEqual([ok, warnings.length, json.err], [true, 1, '']);
+});
+
 it('check counts what is set, and refuses with every problem', async (t) => {
   const good = directoryWith(t, '[jobs]\nconcurrency = 12\ngrace = "1s"\n');
   const { code, out } = await run(['check', '--config', good, '--env', 'development']);

@@ -23,6 +23,8 @@ export interface LoadedConfiguration {
   readonly configuration: Configuration;
   /** Every key with its value and where that comes from. */
   readonly entries: readonly Entry[];
+  /** What is accepted and has no effect, with its file and line or variable. */
+  readonly warnings: readonly Problem[];
   readonly directory: string;
   readonly environment: string;
 }
@@ -40,12 +42,13 @@ export function loadConfiguration(options: LoadOptions = {}): LoadedConfiguratio
   const environment = options.environment || variables.MILLRACE_ENV?.trim() || environmentDefault;
   const layers = readDirectory(directory, environment);
   const statements = [...layers.statements, ...readVariables(variables)];
-  const { values, entries, problems } = resolve(statements);
+  const { values, entries, problems, warnings } = resolve(statements);
   const all = [...placeProblems(options, directory), ...layers.problems, ...problems];
   if (all.length > 0) throw invalid(all);
   return {
     configuration: configurationOf(values, environment),
     entries,
+    warnings,
     directory,
     environment,
   };

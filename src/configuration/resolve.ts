@@ -19,6 +19,8 @@ export interface Resolution {
   readonly values: Values;
   readonly entries: readonly Entry[];
   readonly problems: readonly Problem[];
+  /** Keys that are accepted and have no effect. */
+  readonly warnings: readonly Problem[];
 }
 
 interface Standing {
@@ -30,6 +32,7 @@ interface Standing {
 
 export function resolve(statements: readonly Statement[]): Resolution {
   const problems: Problem[] = [];
+  const warnings: Problem[] = [];
   const standing = new Map<string, Standing>();
   for (const statement of statements) {
     const meaning = meaningOf(statement.path);
@@ -38,7 +41,11 @@ export function resolve(statements: readonly Statement[]): Resolution {
       continue;
     }
     const { path, unitMs, weak } = meaning;
-    if (path === null) continue;
+    if (path === null) {
+      const message = `${statement.path} is accepted and has no effect here`;
+      warnings.push({ source: statement.source, message });
+      continue;
+    }
     const key = keyAt(path) as Key;
     const read = readValue(key, statement, unitMs);
     if (!read.ok) {
@@ -62,7 +69,7 @@ export function resolve(statements: readonly Statement[]): Resolution {
   });
   const values = Object.fromEntries(entries.map(({ key, value }) => [key, value])) as Values;
   if (problems.length === 0) problems.push(...contradictions(values, entries));
-  return { values, entries, problems };
+  return { values, entries, problems, warnings };
 }
 
 export function defaultOf(key: Key): unknown {

@@ -39,9 +39,15 @@ function show(flags: ConfigFlags, cli: Cli): void {
 }
 
 function check(flags: ConfigFlags, cli: Cli): void {
-  const { entries, directory, environment } = load(flags, cli);
+  const { entries, warnings, directory, environment } = load(flags, cli);
   const changed = entries.filter(({ source }) => source !== 'default').length;
   const of = `${changed} of ${entries.length} keys are set, environment ${environment}.`;
-  if (flags.json) printJson(cli.io, { ok: true, directory, environment, set: changed });
-  else line(cli.io.stdout, `The configuration is right: ${of}`);
+  if (flags.json) {
+    printJson(cli.io, { ok: true, directory, environment, set: changed, warnings });
+    return;
+  }
+  for (const { source, message } of warnings) {
+    line(cli.io.stderr, `warning: ${source}: ${message}`);
+  }
+  line(cli.io.stdout, `The configuration is right: ${of}`);
 }

@@ -94,6 +94,7 @@ export class HealthMonitor {
     }
     if (
       listensIn(mode) &&
+      config.listener.enabled &&
       this.#silentFor(engine.listening) > config.listener.connectionTimeoutMs
     ) {
       const problem = 'the listener is reconnecting';

@@ -28,9 +28,16 @@ export interface StepDeskOptions {
   onEnded(queueName: string): void;
 }
 
+/** A message that was handed out, and whose result has not come. */
+export interface HeldMessage extends Pick<Held, 'address' | 'correlationId'> {
+  readonly messageId: string;
+}
+
 interface Held {
   /** Of the step of a run. */
   readonly address: RunAddress | null;
+  /** As the message was handed out. */
+  readonly correlationId: string | null;
   resolve(result: unknown): void;
   reject(error: unknown): void;
 }
@@ -136,14 +143,16 @@ export class StepDesk {
   }
 
   /** The message that is held for this step. */
-  heldAt(step: StepAddress): { messageId: string; address: RunAddress | null } | null {
+  heldAt(step: StepAddress): HeldMessage | null {
     if ('messageId' in step) {
       const held = this.#held.get(step.messageId);
-      return held === undefined ? null : { messageId: step.messageId, address: held.address };
+      if (held === undefined) return null;
+      const { address, correlationId } = held;
+      return { messageId: step.messageId, address, correlationId };
     }
-    for (const [messageId, { address }] of this.#held) {
+    for (const [messageId, { address, correlationId }] of this.#held) {
       const same = address?.runId === step.runId && address.step === step.step;
-      if (same && address.attempt === step.attempt) return { messageId, address };
+      if (same && address.attempt === step.attempt) return { messageId, address, correlationId };
     }
     return null;
   }
@@ -179,6 +188,7 @@ export class StepDesk {
       };
       this.#held.set(messageId, {
         address: runAddressOf(message),
+        correlationId: message.correlationId,
         resolve: (result) => over(() => resolve(result)),
         reject: (error) => over(() => reject(error)),
       });

@@ -45,6 +45,7 @@ export type WorkerCommand =
       readonly type: 'ProcessStepCompletion';
       readonly step: StepAddress;
       readonly result: StepExecutionResult;
+      /** Refused when the step has another one. */
       readonly correlationId?: string;
     }
   | { readonly type: 'GetWorkerStatus' }

@@ -102,7 +102,7 @@ export class WorkerEventSystem
     this.#options = options;
     this.config = configOf(options.config);
     this.systemId = this.config.systemId;
-    this.#mode = checkSystemMode(this.config.deploymentMode);
+    this.#mode = this.#checkMode(this.config.deploymentMode);
     this.namespaces = checkNamespaces(options.namespaces ?? this.config.supportedNamespaces);
     const { config, namespaces: supportedNamespaces } = this;
     const counters = this.#counters;
@@ -177,7 +177,7 @@ export class WorkerEventSystem
   switchMode(mode: EventSystemMode): Promise<void> {
     return this.#inTurn(async () => {
       const from = this.#mode;
-      this.#mode = checkSystemMode(mode);
+      this.#mode = this.#checkMode(mode);
       if (from === mode) return;
       if (this.#running) await this.#applyMode();
       this.#events.emit('modeChanged', { from, to: mode });
@@ -229,6 +229,19 @@ export class WorkerEventSystem
     return this.#events.on(name, listener);
   }
 
+  /** Notices count. With the listener off there are none, whatever the mode. */
+  get #listens(): boolean {
+    return listensIn(this.#mode) && this.config.listener.enabled;
+  }
+
+  #checkMode(mode: EventSystemMode): EventSystemMode {
+    if (checkSystemMode(mode) !== 'EventDrivenOnly' || this.config.listener.enabled) return mode;
+    throw new MillraceError('CONFIG_INVALID', 'EventDrivenOnly needs the listener that is off.', {
+      fix: 'Set listener.enabled to true, or choose Hybrid or PollingOnly.',
+      details: { path: 'listener.enabled' },
+    });
+  }
+
   #createProcessor(): WorkerProcessor {
     return new WorkerProcessor({
       mill: this.#options.mill,
@@ -246,7 +259,7 @@ export class WorkerEventSystem
     if (this.#running) return;
     const { mill } = this.#options;
     this.#employ();
-    this.#listener.start();
+    if (this.config.listener.enabled) this.#listener.start();
     for (const name of this.namespaces.map(queueOf)) this.#queues.set(name, this.#conduct(name));
     this.#running = true;
     this.#pumps = Promise.all([...this.#queues.keys()].map((name) => this.#pump(name)));
@@ -317,7 +330,7 @@ export class WorkerEventSystem
   #conduct(name: string): ConductedQueue {
     const conductor = {
       heard: (path: 'local' | 'notice' | 'poll', lanes: readonly number[]) => {
-        if (listensIn(this.#mode)) this.#listener.hear(name, path, lanes);
+        if (this.#listens) this.#listener.hear(name, path, lanes);
       },
       claimed: (report: Parameters<WorkerProcessor['claimed']>[1]) =>
         this.processor.claimed(name, report),
@@ -328,7 +341,7 @@ export class WorkerEventSystem
 
   async #applyMode(): Promise<void> {
     const mode = this.#mode;
-    const { listener, fallbackPoller } = this.config;
+    const { fallbackPoller } = this.config;
     const disabled = mode === 'Disabled';
     const polls = pollsIn(mode) && (fallbackPoller.enabled || mode === 'PollingOnly');
     if (!polls) await this.#poller.stop();
@@ -337,7 +350,7 @@ export class WorkerEventSystem
       else queue.proceed();
     }
     // Whatever came while nobody heard.
-    if (listensIn(mode) && listener.enabled) await this.#catchUp.lookEverywhere(this.#queues);
+    if (this.#listens) await this.#catchUp.lookEverywhere(this.#queues);
     if (polls) this.#poller.startPolling();
   }
 

@@ -128,8 +128,9 @@ export class WorkerProcessor {
       case 'ExecuteStepFromEvent':
         return this.#claimFor(command.messageEvent);
       case 'SendStepResult':
-      case 'ProcessStepCompletion':
         return this.#deliver(command.step, command.result);
+      case 'ProcessStepCompletion':
+        return this.#deliver(command.step, command.result, command.correlationId);
       case 'GetWorkerStatus':
         return status();
       case 'SetEventIntegration':
@@ -232,11 +233,27 @@ export class WorkerProcessor {
     }
   }
 
+  /** Of a step that is not held here: its run's. Null: there is none to compare with. */
+  async #correlationOf(step: StepAddress): Promise<string | null> {
+    if (!('runId' in step)) return null;
+    const { queries } = this.#options.mill.store.workflows;
+    const [run] = await queries.find([step.runId]);
+    return run?.correlationId ?? null;
+  }
+
   /** To its run first, which keeps it; then the message that is held here has done its part. */
-  async #deliver(step: StepAddress, result: StepExecutionResult): Promise<ResultReceipt> {
+  async #deliver(
+    step: StepAddress,
+    result: StepExecutionResult,
+    correlationId?: string,
+  ): Promise<ResultReceipt> {
     const { mill, desk } = this.#options;
     const held = desk.heldAt(step);
     const address = 'runId' in step ? step : (held?.address ?? null);
+    if (correlationId !== undefined) {
+      const own = held === null ? await this.#correlationOf(step) : held.correlationId;
+      checkCorrelation(correlationId, own);
+    }
     if (address === null) {
       const completed = held !== null && desk.complete(held.messageId, result);
       return { delivered: completed ? 'held' : 'unknown' };
@@ -245,6 +262,16 @@ export class WorkerProcessor {
     if (held !== null) desk.complete(held.messageId, { success: true, result: result.result });
     return { delivered: delivered ? 'run' : 'unknown' };
   }
+}
+
+/** Completions of another execution than the one they name are a mistake of the caller. */
+function checkCorrelation(given: string, own: string | null): void {
+  if (own === null || own === given) return;
+  throw new MillraceError(
+    'REQUEST_INVALID',
+    `The completion is for correlation id '${given}', and the step has '${own}'.`,
+    { fix: 'Give the correlationId that the step was handed out with, or leave it out.' },
+  );
 }
 
 function invalid(message: string): MillraceError {

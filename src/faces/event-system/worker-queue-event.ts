@@ -2,7 +2,9 @@
  * What travels between the parts of a worker event system: events of queues, notifications, and
  * step messages as handlers get them.
  */
+import { isUuid } from '../../core/ids.ts';
 import type { JobContext } from '../../core/job-context.ts';
+import { stepUuid } from '../../core/workflow/step-uuid.ts';
 import type { WakeSource } from '../../runtime/heads.ts';
 import type { SystemHealth } from './event-driven-system.ts';
 
@@ -40,6 +42,7 @@ export interface StepMessage {
   /** Name of the job; `step` for steps of workflows. */
   readonly name: string;
   readonly taskUuid: string | null;
+  /** The one that its context, its audit and its domain events have. */
   readonly stepUuid: string | null;
   readonly correlationId: string | null;
   /** 1 for the first delivery. */
@@ -83,10 +86,16 @@ export function toStepMessage(payload: unknown, facts: Facts): StepMessage {
     namespace: facts.queue.replace(/_queue$/, ''),
     name: facts.name,
     taskUuid: text('task_uuid', 'taskUuid', 'runId'),
-    stepUuid: text('step_uuid', 'stepUuid', 'step'),
+    stepUuid: text('step_uuid', 'stepUuid') ?? uuidOfStep(given),
     correlationId: text('correlation_id', 'correlationId') ?? facts.correlationId,
     attempt: facts.attempt,
     enqueuedAt: facts.enqueuedAt,
     payload,
   };
+}
+
+/** Steps of runs come by the run's id and their number in it. */
+function uuidOfStep({ runId, step }: Readonly<Record<string, unknown>>): string | null {
+  const isStep = typeof runId === 'string' && isUuid(runId) && Number.isSafeInteger(step);
+  return isStep ? stepUuid(runId, step as number) : null;
 }

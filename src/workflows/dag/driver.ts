@@ -434,10 +434,9 @@ class DagDriver {
   }
 
   #takeAnswer(message: StoredMessage): void {
-    const { run, draft } = this;
     const step = answeredStep(this.live, message);
     if (step === null) return;
-    const what = takeAnswer(run, draft, { step, message, now: this.now() });
+    const what = takeAnswer(this, { step, message, now: this.now() });
     if (what === 'done') this.ended(step);
     else if (what === 'again') this.#waiting.add(step);
     else this.#failedForGood(step);

@@ -3,23 +3,39 @@
  * commit that enqueues the step, and a message comes back. The step and the job share a number that
  * no other try of the step has; an answer to an earlier try, or a second one, changes nothing.
  */
+import type { JobErrorRecord } from '../../core/error-record.ts';
 import { MillraceError } from '../../core/errors.ts';
+import { parseStored } from '../../core/json.ts';
 import { restoreTemplate } from '../../core/workflow/compile-template.ts';
 import type { StoredMessage, StoredTemplate } from '../../ports/workflows.ts';
 import type { HeldRun } from '../run/driver.ts';
-import { parseRemoteStepResult, type RunRemoteStep, remoteStepJobFor } from '../run/remote-step.ts';
+import {
+  parseRemoteStepResult,
+  type RemoteStepResult,
+  type RunRemoteStep,
+  remoteStepJobFor,
+} from '../run/remote-step.ts';
 import {
   HandlerRegistry,
   type HandlerResolvers,
   type Handlers,
 } from '../steps/handler-registry.ts';
+import { viewFailure } from '../steps/step-failure.ts';
+import { printStepResult } from '../steps/step-result.ts';
 import { callStep } from '../steps/step-runner.ts';
-import { fail, succeed } from './endings.ts';
+import { type Failure, fail, succeed } from './endings.ts';
 import { LiveGraph } from './live-graph.ts';
 import type { LiveStep } from './live-step.ts';
 import type { PendingDraft } from './pending-draft.ts';
 import { DagPlan } from './plan.ts';
-import { handleStep } from './step-handle.ts';
+import { finishResult, handleStep } from './step-handle.ts';
+
+/** What an answer is taken with, of the driver. */
+interface AnsweredRun {
+  readonly run: HeldRun;
+  readonly live: LiveGraph;
+  readonly draft: PendingDraft;
+}
 
 interface Address {
   readonly queue: string;
@@ -50,19 +66,41 @@ export function answeredStep(live: LiveGraph, message: StoredMessage): LiveStep 
 
 /** What the answer means, in the draft. 'again': it is tried again later. */
 export function takeAnswer(
-  run: HeldRun,
-  draft: PendingDraft,
+  { run, live, draft }: AnsweredRun,
   { step, message, now }: { step: LiveStep; message: StoredMessage; now: number },
 ): 'done' | 'again' | 'failed' {
-  const { ok, resultJson, error, retryable, delayMs, events } = parseRemoteStepResult(
-    message.payloadJson,
-  );
+  const answer = parseRemoteStepResult(message.payloadJson);
+  const { events } = answer;
   draft.move(step, 'in_progress');
-  if (ok || error === null) {
-    succeed(run, draft, step, { resultJson, events });
+  const ending = answer.ok ? finishAnswer(live.plan, step, answer.resultJson) : failureOf(answer);
+  if ('resultJson' in ending) {
+    succeed(run, draft, step, { ...ending, events });
     return 'done';
   }
-  return fail(run, draft, step, { error, retryable, delayMs, events, now }) ? 'again' : 'failed';
+  return fail(run, draft, step, { ...ending, events, now }) ? 'again' : 'failed';
+}
+
+type Refused = Omit<Failure, 'events'>;
+
+/**
+ * The result as a handler's own would be stored. Who answers need not have a step runner, which
+ * checks it; checking it again changes nothing.
+ */
+function finishAnswer(
+  plan: DagPlan,
+  { name, planned }: LiveStep,
+  json: string | null,
+): { readonly resultJson: string | null } | Refused {
+  try {
+    const value = json === null ? undefined : parseStored(json);
+    return { resultJson: printStepResult(name, finishResult(plan, planned, value)) };
+  } catch (thrown) {
+    return viewFailure(thrown);
+  }
+}
+
+function failureOf({ error, retryable, delayMs }: RemoteStepResult): Refused {
+  return { error: error as JobErrorRecord, retryable, delayMs };
 }
 
 const plansMax = 200;

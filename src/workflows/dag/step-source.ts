@@ -42,7 +42,9 @@ export class StepSource implements StepFactsSource {
     return this.#parts.input;
   }
   get config(): Readonly<Record<string, unknown>> {
-    return this.#step.planned.compiled.handler.initialization;
+    const { handler, compensate } = this.#step.planned.compiled;
+    // A handler that undoes its own step has one configuration for both.
+    return (this.#undoing && compensate !== null ? compensate : handler).initialization;
   }
   get stepInputs(): unknown {
     const { inputsJson } = this.#step;

@@ -60,6 +60,34 @@ describe('deployment modes', () => {
     assert.equal(system.deploymentMode, 'EventDrivenOnly');
   });
 
+  it('a listener that is off hears nothing, and is not all there is', async (t) => {
+    const { namespace, Step } = place();
+    const [mill, other] = [await open(t), await open(t)];
+    const seen: number[] = [];
+    const executor = (message: StepMessage) => void seen.push(numberOf(message));
+    const listener = { enabled: false };
+    const refused = { code: 'CONFIG_INVALID', message: /needs the listener that is off/ };
+    const config = { deploymentMode: 'EventDrivenOnly', listener } as const;
+    assert.throws(() => make(t, namespace, { mill, executor, config }), refused);
+    const system = make(t, namespace, { mill, executor, config: { listener } });
+    assert.equal(system.deploymentMode, 'Hybrid');
+    await system.start();
+    await eventually('it listens', async () => (await mill.jobs.health()).listening);
+    for (let n = 0; n < 10; n += 2) {
+      await mill.jobs.enqueue(Step, { n });
+      await other.jobs.enqueue(Step, { n: n + 1 });
+    }
+    await eventually('all were polled', () => seen.length >= 10);
+    const { received, commands, catchUps } = system.statistics();
+    assert.deepEqual([received.local, received.notice, catchUps], [0, 0, 0]);
+    assert.deepEqual([commands.ExecuteStepFromEvent, commands.ExecuteStep], [0, 10]);
+    await assert.rejects(system.switchMode('EventDrivenOnly'), refused);
+    assert.equal(system.deploymentMode, 'Hybrid');
+    await system.stop();
+    await system.start();
+    await mill.jobs.result(await mill.jobs.enqueue(Step, { n: 10 }), { timeoutMs: 10_000 });
+  });
+
   it('switching while thousands of messages flow loses and doubles none', async (t) => {
     const { namespace, Step } = place();
     const [mill, other] = [await open(t), await open(t)];

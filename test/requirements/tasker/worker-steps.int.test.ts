@@ -1,11 +1,14 @@
 /** Steps of workflows by way of a worker event system: the run hears how each one ended, once. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { defineJob, type StepMessage } from 'millrace';
+import { defineJob, type StepMessage, type WorkerCommand } from 'millrace';
+import { stepUuid } from '../../../src/core/workflow/step-uuid.ts';
 import { parseRemoteStepResult, remoteStepJobFor } from '../../../src/workflows/run/remote-step.ts';
 import { eventually } from '../../support/eventually.ts';
 import { beginning, stepEnds, workflowOf } from '../../support/workflows.ts';
 import { setUp } from './worker-setting.ts';
+
+type StepAddress = Extract<WorkerCommand, { type: 'SendStepResult' }>['step'];
 
 const { open, make, place } = setUp();
 
@@ -68,7 +71,8 @@ describe('steps of workflows', () => {
       });
       assert.equal(seen.length, 1);
       const [message] = seen;
-      assert.deepEqual([message?.stepUuid, message?.attempt], ['0', 1]);
+      const uuid = stepUuid(run.runId, 0);
+      assert.deepEqual([message?.stepUuid, message?.attempt], [uuid, 1]);
       assert.ok(message?.correlationId);
       await system.stop();
     }
@@ -110,7 +114,14 @@ describe('steps of workflows', () => {
           ? { runId: run.runId, step: 0, attempt: 1 }
           : { messageId: message.messageId };
       const result = { success: true, result: 'from outside' } as const;
-      const receipt = await system.processor.send({ type, step, result });
+      const completeFor = (correlationId: string, of: StepAddress = step) =>
+        system.processor.send({ type: 'ProcessStepCompletion', step: of, result, correlationId });
+      const other = { code: 'REQUEST_INVALID', message: /for correlation id 'other'/ };
+      await assert.rejects(completeFor('other'), other);
+      const receipt =
+        type === 'SendStepResult'
+          ? await system.processor.send({ type, step, result })
+          : await completeFor(message.correlationId as string);
       assert.equal(receipt.delivered, 'run');
       const { resultJson } = (await run.result({ timeoutMs: 15_000 })) as { resultJson: string };
       assert.equal(resultJson, '"from outside"');
@@ -120,6 +131,11 @@ describe('steps of workflows', () => {
       });
       const late = await system.processor.send({ type, step, result });
       assert.equal(late.delivered, 'unknown', 'late results are harmless');
+      // Held nowhere any more: the run's own id counts.
+      const of = { runId: run.runId, step: 0, attempt: 1 };
+      await assert.rejects(completeFor('other', of), other);
+      const same = await completeFor(message.correlationId as string, of);
+      assert.equal(same.delivered, 'unknown');
     }
   });
 
