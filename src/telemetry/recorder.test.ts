@@ -199,7 +199,7 @@ test('no label has an id: memo keys are counted by their kind', () => {
   assert.ok(!labels.some((label) => label.includes('4711') || label === info.runId), `${labels}`);
 });
 
-test('a step of a run that is held elsewhere has a span of its own, over with its handler', async () => {
+test('a step of a run held elsewhere has a span of its own, over with its handler', async () => {
   const { exporter, recorder, record, run, seconds } = setUp();
   const declined = new Error('declined');
   record.apply({ at: 1_000, by: 'worker-2', create: [step, step, step], transitions: [] });

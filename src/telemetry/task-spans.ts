@@ -1,8 +1,8 @@
 /**
  * Spans of runs and steps: `task.orchestration` while this process holds a run, `step.execution`
  * below it for each try of a step. A run that rests and goes on elsewhere has one span for each
- * holding, all in the trace of its `traceparent`. A step that runs here for a run held elsewhere has
- * a span by itself, which nothing keeps.
+ * holding, all in the trace of its `traceparent`. A step that runs here for a run held elsewhere
+ * has a span by itself, which nothing keeps.
  */
 import {
   type Attributes,

@@ -55,8 +55,8 @@ export class Workflows {
   }
 
   /**
-   * Plugs in what knows templates, handlers and telemetry. `observer` is for telemetry only: what it
-   * is told changes with the engine. Business logic subscribes to domain events.
+   * Plugs in what knows templates, handlers and telemetry. `observer` is for telemetry only: what
+   * it is told changes with the engine. Business logic subscribes to domain events.
    */
   plug({ fromTemplate, runRemoteStep, observer }: WorkflowsPlugs): void {
     const { registry, remoteSteps, observers } = this.#engine;

@@ -1,4 +1,4 @@
-/** Answers to steps that ran elsewhere: they count as what a handler of this process would return. */
+/** Answers to steps that ran elsewhere: they count as what a handler here would return. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { drive, StoredRun } from '../../../test/support/stored-run.ts';

@@ -281,8 +281,8 @@ export class LiveRun implements HeldRun, CommitSource, Sleeper {
       return;
     }
     const refused = this.#line.splice(0, underWay?.entries ?? 1);
-    // Steps that were promised their numbers do not exist: the driver cannot count on from here, and
-    // what it has asked for since is about steps that are not there.
+    // Steps that were promised their numbers do not exist: the driver cannot count on from here,
+    // and what it has asked for since is about steps that are not there.
     const lost = refused.some(({ draft }) => (draft.create?.length ?? 0) > 0);
     const rest = lost ? this.#line.splice(0) : [];
     for (const { reject, transaction } of [...refused, ...rest]) {
