@@ -1,4 +1,5 @@
 /** Runs that a durable function starts: with its own commit, so they exist if and when it does. */
+import { describeKind } from '../../core/describe.ts';
 import { MillraceError } from '../../core/errors.ts';
 import { newEventId } from '../../core/ids.ts';
 import type { NewRun } from '../../ports/workflows.ts';
@@ -13,11 +14,15 @@ interface ChildParts {
   readonly step: number | null;
 }
 
+const int4Max = 2_147_483_647;
+
 /** @throws MillraceError WORKFLOW_INVALID, WORKFLOW_INPUT_INVALID */
 export function newChild(room: FunctionRun, parts: ChildParts): NewRun {
-  const { definition, input, priority, step } = parts;
+  const { definition, input, step } = parts;
   const { runId, tenantId, correlationId, traceparent } = room.run.info;
+  const priority = checkPriority(definition, parts.priority ?? definition.priority);
   const inputJson = definition.printInput(input);
+  const key = checkKey(definition, definition.key?.(JSON.parse(inputJson)) ?? '');
   return {
     runId: newEventId(),
     tenantId,
@@ -26,8 +31,8 @@ export function newChild(room: FunctionRun, parts: ChildParts): NewRun {
     version: definition.version,
     templateHash: definition.template?.hash ?? '',
     identity: null,
-    key: definition.key?.(JSON.parse(inputJson)) ?? '',
-    priority: priority ?? definition.priority,
+    key,
+    priority,
     correlationId,
     traceparent,
     parent: step === null ? null : { runId, step },
@@ -38,6 +43,28 @@ export function newChild(room: FunctionRun, parts: ChildParts): NewRun {
     held: false,
     delayMs: 0,
   };
+}
+
+// What the store refuses would be refused with every commit of the parent from then on.
+
+function checkPriority({ name }: AnyWorkflowDefinition, value: unknown): number {
+  const whole = typeof value === 'number' && Number.isInteger(value);
+  if (whole && value >= -int4Max - 1 && value <= int4Max) return value;
+  const found = typeof value === 'number' ? String(value) : describeKind(value);
+  throw new MillraceError(
+    'WORKFLOW_INVALID',
+    `Child ${name}: priority is ${found}, not a whole number from ${-int4Max - 1} to ${int4Max}.`,
+    { fix: 'Correct priority, or leave it out.' },
+  );
+}
+
+function checkKey({ name }: AnyWorkflowDefinition, value: unknown): string {
+  if (typeof value === 'string' && value.isWellFormed() && !value.includes('\0')) return value;
+  const found =
+    typeof value === 'string' ? 'has a NUL or half of a surrogate pair' : 'is no string';
+  throw new MillraceError('WORKFLOW_INVALID', `Child ${name}: key ${found}.`, {
+    fix: 'Correct what `key` of its definition gives.',
+  });
 }
 
 /** @throws MillraceError WORKFLOW_INVALID for what is no definition. */

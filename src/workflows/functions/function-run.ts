@@ -134,6 +134,14 @@ export class FunctionRun {
     this.changed();
   }
 
+  /** Until it is known how the steps ended whose transactions are committing, or the run is lost. */
+  async unblocked(): Promise<void> {
+    while (this.journal.blocked && !this.#lost) {
+      this.#changed = Promise.withResolvers<void>();
+      await this.#changed.promise;
+    }
+  }
+
   /** Calls the function anew, with what is kept: after steps were forgotten. */
   restart(reason: string): void {
     this.call.abandon(new MillraceError('WORKFLOW_STATE', reason));
@@ -172,6 +180,10 @@ export class FunctionRun {
 
   /** Null: it goes on, to undo what was done. */
   async #conclude(verdict: Verdict): Promise<Drive | null> {
+    if (this.journal.blocked) {
+      await this.unblocked();
+      if (this.#lost || this.verdict !== verdict) return this.#lost ? 'lost' : null;
+    }
     if (verdict.kind === 'threw' || verdict.kind === 'cancelled') {
       if (startUndoing(this, verdict)) return null;
     }

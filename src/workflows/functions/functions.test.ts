@@ -353,3 +353,32 @@ describe('a function that was changed', () => {
     assert.deepEqual(endOf(fresh).result, [true, true, true]);
   });
 });
+
+test('a wait that ends with the draft that begins it leaves nothing to take away', async () => {
+  const { history, state, steps } = await finish(async (ctx) => {
+    ctx.waitForEvent('never', { as: 'wait' }).catch(() => {});
+    fails();
+  });
+  assert.equal(state, 'error');
+  assert.deepEqual(steps, ['wait cancelled']);
+  assert.deepEqual(history.waits, []);
+});
+
+test('a child that could not be stored is refused before it is', async () => {
+  const Child = define(() => 1);
+  const Keyed = define(() => 1, { key: () => 'a\0b' });
+  const problems: unknown[] = [];
+  const { history } = await finish(async (ctx) => {
+    const keep = (error: MillraceError) => void problems.push([error.code, error.message]);
+    await ctx.invoke(Child, null, { key: 'a', priority: 1.5 }).catch(keep);
+    await ctx.invoke(Keyed, null, { key: 'b' }).catch(keep);
+  });
+  assert.deepEqual(history.starts, []);
+  assert.deepEqual(problems, [
+    [
+      'WORKFLOW_INVALID',
+      'Child test: priority is 1.5, not a whole number from -2147483648 to 2147483647.',
+    ],
+    ['WORKFLOW_INVALID', 'Child test: key has a NUL or half of a surrogate pair.'],
+  ]);
+});

@@ -56,8 +56,13 @@ export class Journal {
   #stepsEnded = false;
   #timer: NodeJS.Timeout | null = null;
   #scheduled = false;
-  /** A step's transaction is committing: drafts wait, because it may be undone. */
-  #blocked = false;
+  /**
+   * The last of the steps' transactions that commit, one after the other: drafts wait for it,
+   * because it may be undone.
+   */
+  #commits: Promise<void> | null = null;
+  /** Somebody waits for the draft, even if the run is about to end. */
+  #asked = false;
   #closed = false;
   #flying = 0;
   /** The last draft under way that a handler must wait for. */
@@ -71,7 +76,12 @@ export class Journal {
 
   /** Nothing is waiting to be stored. */
   get calm(): boolean {
-    return this.#draft === null && this.#flying === 0 && !this.#blocked;
+    return this.#draft === null && this.#flying === 0 && !this.blocked;
+  }
+
+  /** A step's transaction is committing: how that step ended is not known yet. */
+  get blocked(): boolean {
+    return this.#commits !== null;
   }
 
   /** Adds facts that the function has seen, or will see at once. */
@@ -122,7 +132,10 @@ export class Journal {
 
   /** Stores what has gathered. Resolves when that is durable; never when the run is lost. */
   flush(): Promise<void> {
-    if (this.#blocked || this.#closed) return this.#draft?.stored ?? Promise.resolve();
+    if (this.blocked || this.#closed) {
+      this.#asked = this.#draft !== null;
+      return this.#draft?.stored ?? Promise.resolve();
+    }
     const draft = this.take();
     if (draft === null) return this.#urgentFlying ?? Promise.resolve();
     this.#send(draft, this.#run.commit(printDraft(draft)));
@@ -135,6 +148,7 @@ export class Journal {
     if (this.#draft !== null) this.#settleState();
     const draft = this.#draft;
     this.#draft = null;
+    this.#asked = false;
     return draft;
   }
 
@@ -155,20 +169,25 @@ export class Journal {
   /**
    * Stores what has gathered and `part` in a step's transaction. Rejects with what its commit
    * threw: nothing of the part is stored then, and the rest is with the next draft.
+   * @param apply called when it is stored, before anything else is.
    */
-  async commitIn(transaction: HeldTransaction, part: Part): Promise<void> {
-    while (this.#blocked) await this.#urgentFlying;
+  async commitIn(transaction: HeldTransaction, part: Part, apply: () => void): Promise<void> {
+    const before = this.#commits;
+    const { promise: over, resolve: end } = Promise.withResolvers<void>();
+    this.#commits = over;
+    if (before !== null) await before;
     const draft = this.take() ?? createGathered();
-    this.#blocked = true;
     this.#urgentFlying = draft.stored;
     try {
       await transaction.commit(printDraft(merge(copyOf(draft), part)));
+      apply();
       draft.onStored();
     } catch (error) {
       this.#giveBack(draft);
       throw error;
     } finally {
-      this.#blocked = false;
+      if (this.#commits === over) this.#commits = null;
+      end();
       if (this.#urgentFlying === draft.stored) this.#urgentFlying = null;
       if (this.#draft !== null) this.#soon();
       this.#hooks.onStored();
@@ -183,6 +202,7 @@ export class Journal {
   #giveBack(draft: Gathered): void {
     const later = this.#draft;
     this.#draft = draft;
+    this.#asked = true;
     draft.urgent = true;
     if (later === null) return;
     merge(draft, later);
@@ -232,7 +252,7 @@ export class Journal {
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
-      if (!this.#hooks.ending()) void this.flush();
+      if (this.#asked || !this.#hooks.ending()) void this.flush();
     });
   }
 
@@ -278,9 +298,18 @@ const lists = [
   'unwait',
 ] as const;
 
+/** Waits that were begun in the same draft are dropped: stores take away before they add. */
+function unwaitStored(into: Gathered, unwait: readonly number[]): readonly number[] {
+  const begun = new Set(into.waits.map(({ step }) => step));
+  if (begun.size === 0) return unwait;
+  into.waits = into.waits.filter(({ step }) => !unwait.includes(step));
+  return unwait.filter((step) => !begun.has(step));
+}
+
 function merge(into: Gathered, part: Part): Gathered {
+  const unwait = part.unwait === undefined ? undefined : unwaitStored(into, part.unwait);
   for (const list of lists) {
-    const more = part[list] as readonly never[] | undefined;
+    const more = (list === 'unwait' ? unwait : part[list]) as readonly never[] | undefined;
     if (more === undefined || more.length === 0) continue;
     for (const one of more) (into[list] as unknown[]).push(one);
   }

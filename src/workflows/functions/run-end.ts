@@ -10,7 +10,7 @@ import { cancelOpen } from './waits.ts';
 /** One for all: an error takes 20 µs to make. */
 const closing = new MillraceError('WORKFLOW_CANCELLED', 'The run has ended.');
 
-/** Resolves when it is stored, or the run is lost. */
+/** Call it when no transaction is committing. Resolves when it is stored, or the run is lost. */
 export async function endRun(room: FunctionRun, verdict: Verdict): Promise<void> {
   const { journal } = room;
   const end = endOf(room, verdict);

@@ -104,7 +104,9 @@ async function endTry(
   }
   try {
     const part = { ...room.ledger.completion(entry, resultJson), events: events.routed };
-    await room.journal.commitIn(transaction, part);
+    await room.journal.commitIn(transaction, part, () => {
+      room.ledger.apply(entry, 'complete', { resultJson });
+    });
   } catch (error) {
     if (room.lost || entry.cancel?.signal.aborted === true) return 'over';
     const meaning = endingOfCommit(error);
@@ -112,7 +114,6 @@ async function endTry(
     if (meaning.kind === 'error') failTry(room, entry, spec, meaning);
     return 'over';
   }
-  room.ledger.apply(entry, 'complete', { resultJson });
   void events.dispatch();
   room.settled(entry);
   return 'over';

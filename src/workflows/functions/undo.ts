@@ -34,7 +34,7 @@ export function undoNote(notes: ReadonlyMap<string, string>): UndoReason | null 
   return json === undefined ? null : (JSON.parse(json) as UndoReason);
 }
 
-/** True when there is something to undo, and it was begun. */
+/** True when there is something to undo, and it was begun. Not while a transaction commits. */
 export function startUndoing(
   room: FunctionRun,
   verdict: Extract<Verdict, { kind: 'threw' | 'cancelled' }>,

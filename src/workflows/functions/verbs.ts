@@ -15,6 +15,9 @@ export async function obeyVerb(room: FunctionRun, message: StoredMessage): Promi
   const verb = readVerb(message);
   // What belongs to others is stored under their own name.
   await room.journal.flush();
+  await room.unblocked();
+  if (room.lost) return;
+  void room.journal.flush();
   room.journal.add({ read: message.no, by: verb.by, reason: verb.reason });
   carryOut(room, message.name, verb);
   await room.journal.flush();

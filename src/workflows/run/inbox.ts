@@ -24,7 +24,8 @@ export class Inbox {
   #seen = 0;
   /** Obeyed by the engine, and not read by the history yet. */
   readonly #obeyed = new Set<number>();
-  readonly #obeying = new Set<number>();
+  /** Never rejects. */
+  #obeying: Promise<void> = Promise.resolve();
   #stale = false;
   #looking: Promise<void> | null = null;
 
@@ -38,9 +39,9 @@ export class Inbox {
   /** Messages that the driver was not shown yet. */
   get hasNews(): boolean {
     for (let i = this.#messages.length - 1; i >= 0; i -= 1) {
-      const { no } = this.#messages[i] as StoredMessage;
-      if (no <= this.#seen) return false;
-      if (!this.#obeyed.has(no) && !this.#obeying.has(no)) return true;
+      const message = this.#messages[i] as StoredMessage;
+      if (message.no <= this.#seen) return false;
+      if (!this.#isForEngine(message)) return true;
     }
     return false;
   }
@@ -79,24 +80,28 @@ export class Inbox {
   }
 
   /** In order. What fails is tried again with the next look, or by the next holder. */
-  async obey(): Promise<void> {
-    const { ownVerbs } = this.#run;
+  obey(): Promise<void> {
+    // One after the other: a resume that passed its pause would find nothing to resume.
+    this.#obeying = this.#obeying.then(() => this.#obeyAll());
+    return this.#obeying;
+  }
+
+  async #obeyAll(): Promise<void> {
     for (const message of [...this.#messages]) {
       if (this.#run.status !== 'held') return;
-      const { no } = message;
-      if (this.#obeyed.has(no) || this.#obeying.has(no)) continue;
-      if (!isEngineVerb(message, ownVerbs)) continue;
-      this.#obeying.add(no);
+      if (this.#obeyed.has(message.no) || !this.#isForEngine(message)) continue;
       await this.#obeyOne(message);
-      this.#obeying.delete(no);
     }
+  }
+
+  #isForEngine(message: StoredMessage): boolean {
+    return isEngineVerb(message, this.#run.ownVerbs);
   }
 
   #show(): readonly StoredMessage[] {
     if (this.#run.status !== 'held' || this.#messages.length === 0) return none;
     this.#seen = (this.#messages.at(-1) as StoredMessage).no;
-    if (this.#obeyed.size + this.#obeying.size === 0) return [...this.#messages];
-    return this.#messages.filter(({ no }) => !this.#obeyed.has(no) && !this.#obeying.has(no));
+    return this.#messages.filter((message) => !this.#isForEngine(message));
   }
 
   async #lookAround(): Promise<void> {

@@ -38,6 +38,7 @@ export interface VerbPayload {
   readonly by: string;
 }
 
+const saidCharsMax = 1_000;
 const engineVerbSet: ReadonlySet<string> = new Set(engineVerbs);
 
 export function isEngineVerb(message: StoredMessage, ownVerbs: readonly string[] = []): boolean {
@@ -55,14 +56,19 @@ export function readVerb(message: Pick<StoredMessage, 'payloadJson'>): VerbPaylo
   try {
     const { step, result, reason, by } = JSON.parse(message.payloadJson) as Partial<VerbPayload>;
     return {
-      by: typeof by === 'string' && by !== '' ? by : 'operator',
+      by: (typeof by === 'string' && storable(by)) || 'operator',
       ...(typeof step === 'string' && { step }),
       ...(result !== undefined && { result }),
-      ...(typeof reason === 'string' && { reason }),
+      ...(typeof reason === 'string' && { reason: storable(reason) }),
     };
   } catch {
     return { by: 'operator' };
   }
+}
+
+/** Of what operators wrote: a NUL or half a character makes a change unreadable for SQL. */
+function storable(text: string): string {
+  return text.replaceAll('\0', '').slice(0, saidCharsMax).toWellFormed();
 }
 
 /** What the verb leads to, without `read`; null: the run is in no state for it. */
