@@ -134,7 +134,7 @@ export class FunctionRun {
     this.changed();
   }
 
-  /** Until it is known how the steps ended whose transactions are committing, or the run is lost. */
+  /** Until it is known how steps ended whose transactions are committing, or the run is lost. */
   async unblocked(): Promise<void> {
     while (this.journal.blocked && !this.#lost) {
       this.#changed = Promise.withResolvers<void>();
