@@ -9,7 +9,7 @@ import { MillraceError } from '../core/errors.ts';
 import type { JobRef, JobStatus } from '../core/job.ts';
 import type { JobFilter } from '../ports/job-queries.ts';
 import type { JobStore, JobVerb } from '../ports/jobs.ts';
-import { sleep } from '../runtime/bell.ts';
+import { checkPace, type PacedStatus, PacedWork } from '../runtime/paced-work.ts';
 import { type JobView, toJobView } from './view.ts';
 
 export interface BulkJobsRequest {
@@ -25,15 +25,12 @@ export interface BulkJobsRequest {
   readonly onProgress?: (state: BulkState) => void;
 }
 
-/** `stopped` by `stop()`; `failed` when the store went on refusing. */
-export type BulkStatus = 'running' | 'paused' | 'stopped' | 'finished' | 'failed';
-
 export interface BulkState {
   readonly id: string;
   readonly verb: JobVerb;
   readonly filter: JobFilter;
   readonly dryRun: boolean;
-  readonly status: BulkStatus;
+  readonly status: PacedStatus;
   /** Jobs of the filter as it began. */
   readonly matched: number;
   /** There were more than the limit. */
@@ -61,8 +58,6 @@ const rateMax = 100_000;
 const pageMax = 500;
 const chunkMax = 500;
 const sampleMax = 5;
-/** Tries of one chunk while the store does not answer, with pauses of 0.25, 0.5, 1 … s. */
-const triesMax = 6;
 
 /** Resolves when the jobs are counted; then it works by itself, unless it is a dry run. */
 export async function startBulkOperation(
@@ -73,8 +68,8 @@ export async function startBulkOperation(
   if (!Object.hasOwn(bulkStatuses, verb)) {
     throw invalid(`verb is '${verb}'; it can be ${Object.keys(bulkStatuses).join(', ')}.`);
   }
-  const limit = checkRange(request.limit ?? limitDefault, 'limit', limitMax);
-  const rate = checkRange(request.ratePerSecond ?? rateDefault, 'ratePerSecond', rateMax);
+  const limit = checkPace(request.limit ?? limitDefault, 'limit', limitMax);
+  const rate = checkPace(request.ratePerSecond ?? rateDefault, 'ratePerSecond', rateMax);
   const found = await collect(store, request, limit);
   const operation = new BulkOperation(store, request, found);
   if (!dryRun) operation.begin(rate);
@@ -120,67 +115,57 @@ export class BulkOperation implements BulkState {
   readonly sample: readonly JobView[];
   /** Resolves with the last state, whatever the end; never rejects. */
   readonly finished: Promise<BulkState>;
-  readonly #store: Pick<JobStore, 'change'>;
-  readonly #jobs: readonly JobRef[];
+  readonly #work: PacedWork<JobRef>;
   #onProgress: BulkJobsRequest['onProgress'];
-  readonly #end = Promise.withResolvers<BulkState>();
-  readonly #stopping = new AbortController();
-  #resumed: PromiseWithResolvers<void> | null = null;
-  #status: BulkStatus = 'running';
-  #done = 0;
-  #failed = 0;
-  #error: string | null = null;
 
   constructor(store: Pick<JobStore, 'change'>, request: BulkJobsRequest, found: Found) {
-    this.#store = store;
-    this.#jobs = found.jobs;
+    const { verb } = request;
     this.#onProgress = request.onProgress;
-    this.verb = request.verb;
+    this.verb = verb;
     this.filter = request.filter;
     this.dryRun = request.dryRun ?? false;
     this.matched = found.jobs.length;
     this.more = found.more;
     this.sample = found.sample;
-    this.finished = this.#end.promise;
-    if (this.dryRun) this.#finish('finished');
+    this.#work = new PacedWork({
+      items: found.jobs,
+      chunkMax,
+      // What was changed the first time is in no state for it at the second.
+      change: async (jobs) => (await store.change(verb, jobs)).length,
+      onChange: () => this.#tell(),
+    });
+    this.finished = this.#work.ended.then(() => this.state());
+    if (this.dryRun) this.#work.finish('finished');
   }
 
-  get status(): BulkStatus {
-    return this.#status;
+  get status(): PacedStatus {
+    return this.#work.status;
   }
 
   get done(): number {
-    return this.#done;
+    return this.#work.done;
   }
 
   get failed(): number {
-    return this.#failed;
+    return this.#work.failed;
   }
 
   get error(): string | null {
-    return this.#error;
+    return this.#work.error;
   }
 
   /** The jobs under way are still changed; no others until `resume()`. */
   pause(): void {
-    if (this.#status !== 'running') return;
-    this.#status = 'paused';
-    this.#resumed = Promise.withResolvers();
-    this.#tell();
+    this.#work.pause();
   }
 
   resume(): void {
-    if (this.#status !== 'paused') return;
-    this.#status = 'running';
-    this.#resumed?.resolve();
-    this.#tell();
+    this.#work.resume();
   }
 
   /** For good: what was changed stays changed. */
   stop(): void {
-    this.#stopping.abort();
-    this.#resumed?.resolve();
-    if (this.#status === 'paused') this.#status = 'running';
+    this.#work.stop();
   }
 
   /** A copy that does not change any more. */
@@ -191,51 +176,7 @@ export class BulkOperation implements BulkState {
 
   /** Called once, by `startBulkOperation`. */
   begin(ratePerSecond: number): void {
-    this.#run(ratePerSecond).then(
-      () => this.#finish(this.#done + this.#failed < this.matched ? 'stopped' : 'finished'),
-      (error) => {
-        this.#error = error instanceof Error ? error.message : String(error);
-        this.#finish('failed');
-      },
-    );
-  }
-
-  async #run(ratePerSecond: number): Promise<void> {
-    const { signal } = this.#stopping;
-    // Ten steps a second at least, so that a pace of 20 a second is even.
-    const chunk = Math.min(chunkMax, Math.max(1, Math.ceil(ratePerSecond / 10)));
-    let dueAt = performance.now();
-    for (let from = 0; from < this.matched; from += chunk) {
-      await this.#resumed?.promise;
-      await sleep(Math.max(0, dueAt - performance.now()), signal);
-      if (signal.aborted) return;
-      const jobs = this.#jobs.slice(from, from + chunk);
-      // After a pause or a slow store it does not hurry to make up for it.
-      dueAt = Math.max(dueAt, performance.now() - 1000) + (jobs.length * 1000) / ratePerSecond;
-      const changed = await this.#change(jobs);
-      this.#done += changed;
-      this.#failed += jobs.length - changed;
-      this.#tell();
-    }
-  }
-
-  /** Repeating a chunk does no harm: what was changed the first time is then in no state for it. */
-  async #change(jobs: readonly JobRef[]): Promise<number> {
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        return (await this.#store.change(this.verb, jobs)).length;
-      } catch (error) {
-        const again = error instanceof MillraceError && error.retryable;
-        if (!again || attempt === triesMax || this.#stopping.signal.aborted) throw error;
-        await sleep(125 * 2 ** attempt, this.#stopping.signal);
-      }
-    }
-  }
-
-  #finish(status: BulkStatus): void {
-    this.#status = status;
-    this.#tell();
-    this.#end.resolve(this.state());
+    this.#work.begin(ratePerSecond);
   }
 
   /** An onlooker that throws is no reason to leave the jobs half done. */
@@ -246,11 +187,6 @@ export class BulkOperation implements BulkState {
       this.#onProgress = undefined;
     }
   }
-}
-
-function checkRange(value: number, name: string, most: number): number {
-  if (Number.isFinite(value) && value >= 1 && value <= most) return value;
-  throw invalid(`${name} is ${value}, not a number from 1 to ${most}.`);
 }
 
 function invalid(message: string): MillraceError {

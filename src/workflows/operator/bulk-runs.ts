@@ -1,15 +1,14 @@
 /**
- * One verb for all runs of a filter: counted first, paced, and stoppable while it runs; shaped like
- * `jobs/bulk-operation.ts`. Which runs it is for is settled before the first is told.
+ * One verb for all runs of a filter: counted first, paced, and stoppable while it runs. Which runs
+ * it is for is settled before the first is told.
  *
  * A run that is told twice hears it once: the message's id is the operation's and the run's.
  */
 import { MillraceError } from '../../core/errors.ts';
 import type { TaskState } from '../../core/workflow/states.ts';
-import type { BulkStatus } from '../../jobs/bulk-operation.ts';
 import type { RunFilter, WorkflowQueries } from '../../ports/workflow-queries.ts';
 import type { Delivery, NewMessage } from '../../ports/workflows.ts';
-import { sleep } from '../../runtime/bell.ts';
+import { checkPace, type PacedStatus, PacedWork } from '../../runtime/paced-work.ts';
 import { openStates } from './lifecycle.ts';
 import { type RunView, toRunView } from './run-view.ts';
 import { statesFor, verbMessage } from './verbs.ts';
@@ -37,7 +36,7 @@ export interface BulkRunsState {
   readonly verb: BulkVerb;
   readonly filter: RunFilter;
   readonly dryRun: boolean;
-  readonly status: BulkStatus;
+  readonly status: PacedStatus;
   readonly matched: number;
   /** There were more than the limit. */
   readonly more: boolean;
@@ -61,7 +60,6 @@ const rateMax = 100_000;
 const pageMax = 500;
 const chunkMax = 200;
 const sampleMax = 5;
-const triesMax = 6;
 
 /** Resolves when the runs are counted; then it works by itself, unless it is a dry run. */
 export async function startBulkRuns(store: BulkStore, request: BulkRunsRequest): Promise<BulkRuns> {
@@ -69,8 +67,8 @@ export async function startBulkRuns(store: BulkStore, request: BulkRunsRequest):
   if (!bulkVerbs.includes(verb)) {
     throw invalid(`verb is '${verb}'; it can be ${bulkVerbs.join(', ')}.`);
   }
-  const limit = checkRange(request.limit ?? limitDefault, 'limit', limitMax);
-  const rate = checkRange(request.ratePerSecond ?? rateDefault, 'ratePerSecond', rateMax);
+  const limit = checkPace(request.limit ?? limitDefault, 'limit', limitMax);
+  const rate = checkPace(request.ratePerSecond ?? rateDefault, 'ratePerSecond', rateMax);
   const found = await collect(store, request, limit);
   const operation = new BulkRuns(store, request, found);
   if (!dryRun) operation.begin(rate);
@@ -115,49 +113,46 @@ export class BulkRuns implements BulkRunsState {
   readonly sample: readonly RunView[];
   /** Resolves with the last state, whatever the end; never rejects. */
   readonly finished: Promise<BulkRunsState>;
-  readonly #store: BulkStore;
   readonly #request: BulkRunsRequest;
-  readonly #runs: readonly string[];
-  readonly #end = Promise.withResolvers<BulkRunsState>();
-  readonly #stopping = new AbortController();
-  #status: BulkStatus = 'running';
-  #done = 0;
-  #failed = 0;
-  #error: string | null = null;
+  readonly #work: PacedWork<string>;
 
   constructor(store: BulkStore, request: BulkRunsRequest, found: Found) {
-    this.#store = store;
     this.#request = request;
-    this.#runs = found.runs;
     this.verb = request.verb;
     this.filter = request.filter;
     this.dryRun = request.dryRun ?? false;
     this.matched = found.runs.length;
     this.more = found.more;
     this.sample = found.sample;
-    this.finished = this.#end.promise;
-    if (this.dryRun) this.#finish('finished');
+    this.#work = new PacedWork({
+      items: found.runs,
+      chunkMax,
+      change: (runs) => this.#tell(store, runs),
+      onChange: () => this.#show(),
+    });
+    this.finished = this.#work.ended.then(() => this.state());
+    if (this.dryRun) this.#work.finish('finished');
   }
 
-  get status(): BulkStatus {
-    return this.#status;
+  get status(): PacedStatus {
+    return this.#work.status;
   }
 
   get done(): number {
-    return this.#done;
+    return this.#work.done;
   }
 
   get failed(): number {
-    return this.#failed;
+    return this.#work.failed;
   }
 
   get error(): string | null {
-    return this.#error;
+    return this.#work.error;
   }
 
   /** For good: what was told stays told. */
   stop(): void {
-    this.#stopping.abort();
+    this.#work.stop();
   }
 
   /** A copy that does not change any more. */
@@ -168,52 +163,16 @@ export class BulkRuns implements BulkRunsState {
 
   /** Called once, by `startBulkRuns`. */
   begin(ratePerSecond: number): void {
-    this.#run(ratePerSecond).then(
-      () => this.#finish(this.#done + this.#failed < this.matched ? 'stopped' : 'finished'),
-      (error) => {
-        this.#error = error instanceof Error ? error.message : String(error);
-        this.#finish('failed');
-      },
-    );
+    this.#work.begin(ratePerSecond);
   }
 
-  async #run(ratePerSecond: number): Promise<void> {
-    const { signal } = this.#stopping;
-    const chunk = Math.min(chunkMax, Math.max(1, Math.ceil(ratePerSecond / 10)));
-    let dueAt = performance.now();
-    for (let from = 0; from < this.matched; from += chunk) {
-      await sleep(Math.max(0, dueAt - performance.now()), signal);
-      if (signal.aborted) return;
-      const runs = this.#runs.slice(from, from + chunk);
-      dueAt = Math.max(dueAt, performance.now() - 1000) + (runs.length * 1000) / ratePerSecond;
-      const told = await this.#tell(runs);
-      this.#done += told;
-      this.#failed += runs.length - told;
-      this.#show();
-    }
-  }
-
-  async #tell(runs: readonly string[]): Promise<number> {
+  async #tell(store: BulkStore, runs: readonly string[]): Promise<number> {
     const { verb, reason, by = 'operator' } = this.#request;
     const messages = runs.map((runId) =>
       verbMessage(runId, { verb, reason, by }, `bulk ${this.id} ${runId}`),
     );
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        const deliveries = await this.#store.deliver(messages);
-        return deliveries.filter((one) => one === 'delivered' || one === 'duplicate').length;
-      } catch (error) {
-        const again = error instanceof MillraceError && error.retryable;
-        if (!again || attempt === triesMax || this.#stopping.signal.aborted) throw error;
-        await sleep(125 * 2 ** attempt, this.#stopping.signal);
-      }
-    }
-  }
-
-  #finish(status: BulkStatus): void {
-    this.#status = status;
-    this.#show();
-    this.#end.resolve(this.state());
+    const deliveries = await store.deliver(messages);
+    return deliveries.filter((one) => one === 'delivered' || one === 'duplicate').length;
   }
 
   /** An onlooker that throws is no reason to leave the runs half told. */
@@ -224,11 +183,6 @@ export class BulkRuns implements BulkRunsState {
       // Its own trouble.
     }
   }
-}
-
-function checkRange(value: number, name: string, most: number): number {
-  if (Number.isFinite(value) && value >= 1 && value <= most) return value;
-  throw invalid(`${name} is ${value}, not a number from 1 to ${most}.`);
 }
 
 function invalid(message: string): MillraceError {
