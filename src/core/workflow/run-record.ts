@@ -99,6 +99,38 @@ export interface StepRecord {
   by: string | null;
 }
 
+/** As it is when it was just created. `at`: milliseconds since 1970. */
+export function newStepRecord(no: number, step: NewStep, at: number): StepRecord {
+  return {
+    no,
+    name: step.name,
+    kind: step.kind,
+    template: step.template ?? step.name,
+    dependsOn: step.dependsOn ?? [],
+    createdAt: at,
+    state: 'pending',
+    attempts: 0,
+    inputsJson: step.inputsJson ?? null,
+    resultJson: null,
+    error: null,
+    checkpointJson: null,
+    wakeAt: null,
+    startedAt: null,
+    finishedAt: null,
+    by: null,
+  };
+}
+
+/** Whatever the facts say; what they leave out stays as it is. */
+export function learn(step: StepRecord, facts: Omit<StepFacts, 'step'>): void {
+  if (facts.resultJson !== undefined) step.resultJson = facts.resultJson;
+  if (facts.error !== undefined) step.error = facts.error;
+  if (facts.wakeAt !== undefined) step.wakeAt = facts.wakeAt;
+  if (facts.checkpointJson !== undefined) step.checkpointJson = facts.checkpointJson;
+  if (facts.inputsJson !== undefined) step.inputsJson = facts.inputsJson;
+  if (facts.attempts !== undefined) step.attempts = facts.attempts;
+}
+
 const finished: ReadonlySet<StepState> = new Set([
   'complete',
   'error',
@@ -137,7 +169,7 @@ export class RunRecord {
     this.seq += 1;
     for (const step of change.create ?? []) this.#create(step, change.at);
     // Before the transitions: whoever is told of them sees the result that belongs to them.
-    for (const facts of change.facts ?? []) this.#learn(facts);
+    for (const facts of change.facts ?? []) learn(this.steps[facts.step] as StepRecord, facts);
     for (const [no, to] of change.transitions) {
       if (no < 0) {
         const from = this.state;
@@ -159,36 +191,9 @@ export class RunRecord {
   }
 
   #create(step: NewStep, at: number): void {
-    const record: StepRecord = {
-      no: this.steps.length,
-      name: step.name,
-      kind: step.kind,
-      template: step.template ?? step.name,
-      dependsOn: step.dependsOn ?? [],
-      createdAt: at,
-      state: 'pending',
-      attempts: 0,
-      inputsJson: step.inputsJson ?? null,
-      resultJson: null,
-      error: null,
-      checkpointJson: null,
-      wakeAt: null,
-      startedAt: null,
-      finishedAt: null,
-      by: null,
-    };
+    const record = newStepRecord(this.steps.length, step, at);
     this.steps.push(record);
     this.#byName.set(step.name, record);
-  }
-
-  #learn(facts: StepFacts): void {
-    const step = this.steps[facts.step] as StepRecord;
-    if (facts.resultJson !== undefined) step.resultJson = facts.resultJson;
-    if (facts.error !== undefined) step.error = facts.error;
-    if (facts.wakeAt !== undefined) step.wakeAt = facts.wakeAt;
-    if (facts.checkpointJson !== undefined) step.checkpointJson = facts.checkpointJson;
-    if (facts.inputsJson !== undefined) step.inputsJson = facts.inputsJson;
-    if (facts.attempts !== undefined) step.attempts = facts.attempts;
   }
 
   #move(step: StepRecord, to: StepState, change: RunChange): void {

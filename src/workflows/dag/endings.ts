@@ -1,8 +1,8 @@
 /** What the end of a try means for its step, written into the draft at hand. */
 import { backoffDelayMs } from '../../core/backoff.ts';
 import type { StepOutcome } from '../../core/workflow/domain-event.ts';
-import { stepUuid } from '../../core/workflow/step-uuid.ts';
 import type { HeldRun, StepEnding } from '../run/driver.ts';
+import { originOf } from '../run/event-origin.ts';
 import type { LiveStep } from './live-step.ts';
 import type { PendingDraft } from './pending-draft.ts';
 
@@ -61,24 +61,10 @@ function publish(
   const byThemselves = declarations
     .filter(({ name, publisher }) => publisher === undefined && !asked.has(name))
     .map(({ name }) => [name, usual] as const);
-  const { runId, tenantId, namespace, name, version, correlationId, traceparent } = run.info;
-  const prepared = run.stepEvents.prepare(
-    {
-      tenantId,
-      namespace,
-      workflow: { name, version },
-      taskUuid: runId,
-      stepUuid: stepUuid(runId, step.no),
-      stepName: step.name,
-      correlationId,
-      firedBy: run.workerId,
-      traceparent,
-      declarations,
-      log: run.log(step),
-    },
-    outcome,
-    [...given, ...byThemselves],
-  );
+  const prepared = run.stepEvents.prepare(originOf(run, step, declarations), outcome, [
+    ...given,
+    ...byThemselves,
+  ]);
   draft.publish(prepared.routed, () => prepared.dispatch());
 }
 

@@ -4,12 +4,12 @@
  */
 
 import type { NewJob } from '../../core/job.ts';
-import type { NewStep, StepFacts } from '../../core/workflow/run-record.ts';
+import { learn, type NewStep, type StepFacts } from '../../core/workflow/run-record.ts';
 import type { StepState, TaskState } from '../../core/workflow/states.ts';
 import { checkTransition } from '../../core/workflow/transitions.ts';
 import type { RoutedEvent } from '../../ports/store.ts';
-import { statePath } from '../functions/state-path.ts';
 import type { Draft } from '../run/driver.ts';
+import { statePath } from '../run/state-path.ts';
 import type { LiveStep } from './live-step.ts';
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
@@ -75,12 +75,7 @@ export class PendingDraft {
 
   learn(step: LiveStep, facts: Omit<StepFacts, 'step'>): void {
     this.#facts.push({ ...facts, step: step.no });
-    if (facts.resultJson !== undefined) step.resultJson = facts.resultJson;
-    if (facts.error !== undefined) step.error = facts.error;
-    if (facts.wakeAt !== undefined) step.wakeAt = facts.wakeAt;
-    if (facts.checkpointJson !== undefined) step.checkpointJson = facts.checkpointJson;
-    if (facts.inputsJson !== undefined) step.inputsJson = facts.inputsJson;
-    if (facts.attempts !== undefined) step.attempts = facts.attempts;
+    learn(step, facts);
     this.urgent = true;
   }
 

@@ -9,7 +9,7 @@
 import type { NewStep, StepFacts } from '../../core/workflow/run-record.ts';
 import type { StepState, TaskState } from '../../core/workflow/states.ts';
 import type { Draft, HeldRun, HeldTransaction } from '../run/driver.ts';
-import { statePath } from './state-path.ts';
+import { statePath } from '../run/state-path.ts';
 
 /** What is shown of a running step is at most so old. */
 const lazyMs = 25;

@@ -4,7 +4,13 @@
  */
 import type { JobErrorRecord } from '../../core/error-record.ts';
 import { MillraceError } from '../../core/errors.ts';
-import type { NewStep, RunRecord, StepFacts, StepRecord } from '../../core/workflow/run-record.ts';
+import {
+  type NewStep,
+  newStepRecord,
+  type RunRecord,
+  type StepFacts,
+  type StepRecord,
+} from '../../core/workflow/run-record.ts';
 import type { StepState } from '../../core/workflow/states.ts';
 import type { Draft, HeldRun } from '../run/driver.ts';
 import type { Journal } from './journal.ts';
@@ -80,27 +86,7 @@ export class Ledger {
   /** A step that was not there. It is stored with the first thing that happens to it. */
   create(step: NewStep): { readonly entry: Entry; readonly part: Pick<Draft, 'create'> } {
     const no = this.#run.reserve(1);
-    const entry = this.#keep(
-      {
-        no,
-        name: step.name,
-        kind: step.kind,
-        template: step.template ?? step.name,
-        dependsOn: [],
-        createdAt: Date.now(),
-        state: 'pending',
-        attempts: 0,
-        inputsJson: step.inputsJson ?? null,
-        resultJson: null,
-        error: null,
-        checkpointJson: null,
-        wakeAt: null,
-        startedAt: null,
-        finishedAt: null,
-        by: null,
-      },
-      false,
-    );
+    const entry = this.#keep(newStepRecord(no, step, Date.now()), false);
     return { entry, part: { create: [step] } };
   }
 

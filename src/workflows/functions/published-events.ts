@@ -4,8 +4,8 @@
  */
 import { MillraceError } from '../../core/errors.ts';
 import type { StepOutcome } from '../../core/workflow/domain-event.ts';
-import { stepUuid } from '../../core/workflow/step-uuid.ts';
 import type { PreparedDomainEvents } from '../../events/domain/step-events.ts';
+import { originOf } from '../run/event-origin.ts';
 import type { FunctionRun } from './function-run.ts';
 import type { Entry } from './ledger.ts';
 
@@ -21,25 +21,9 @@ export function eventsOf(
   outcome: StepOutcome,
 ): PreparedDomainEvents {
   if (published.length === 0 || run.stepEvents === undefined) return none;
-  const { runId, tenantId, namespace, name, version, correlationId, traceparent } = run.info;
   const asked = new Set(published.map(([event]) => event));
-  return run.stepEvents.prepare(
-    {
-      tenantId,
-      namespace,
-      workflow: { name, version },
-      taskUuid: runId,
-      stepUuid: stepUuid(runId, step.no),
-      stepName: step.name,
-      correlationId,
-      firedBy: run.workerId,
-      traceparent,
-      declarations: rules.publishesEvents.filter((declared) => asked.has(declared.name)),
-      log: run.log(step),
-    },
-    outcome,
-    published,
-  );
+  const declarations = rules.publishesEvents.filter(({ name }) => asked.has(name));
+  return run.stepEvents.prepare(originOf(run, step, declarations), outcome, published);
 }
 
 /** @throws MillraceError WORKFLOW_INVALID */
