@@ -19,6 +19,7 @@ import { callStep, endingOfCommit } from '../steps/step-runner.ts';
 import { isUndoing, undoDueAt, undoOne } from './compensation.ts';
 import { fail, succeed } from './endings.ts';
 import { grow } from './growth.ts';
+import { makeBell, within } from './handler-bell.ts';
 import { LiveGraph } from './live-graph.ts';
 import type { LiveStep } from './live-step.ts';
 import { PendingDraft } from './pending-draft.ts';
@@ -85,7 +86,8 @@ class DagDriver {
     this.#load();
     if (run.record.seq > 0) await this.#takeMessages();
     for (;;) {
-      if (isEnd(run.record.state)) return await this.#endAgain();
+      // A verb at hand may have opened it again.
+      if (isEnd(run.record.state) && isEnd(this.draft.runState)) return await this.#endAgain();
       if (run.signal.aborted) return 'lost';
       await this.#takeEndings();
       this.#takeDueRetries();
@@ -219,6 +221,8 @@ class DagDriver {
   }
 
   async #takeEndings(): Promise<void> {
+    // What handlers did is not the operator's doing.
+    if (this.#endings.length > 0 && this.draft.by !== undefined) await this.flush();
     for (const { step, ending } of this.#endings.splice(0)) {
       const { cancel } = step;
       step.cancel = null;
@@ -443,7 +447,10 @@ class DagDriver {
     this.#hasEnded = true;
   }
 
-  /** In a commit of its own, which bears the operator's name. */
+  /**
+   * In a commit of its own, which bears the operator's name, and carries what begins at once:
+   * nobody may see a run that has read a retry and is still blocked.
+   */
   async #obeyVerb(message: StoredMessage): Promise<void> {
     await this.flush();
     const { live, draft, run } = this;
@@ -460,39 +467,6 @@ class DagDriver {
       run.log(null).warn(`${message.name} has no effect: ${refusal}`, { message: message.no });
     }
     this.draft.read = message.no;
-    await this.flush();
+    this.draft.urgent = true;
   }
-}
-
-interface Bell {
-  readonly rung: Promise<void>;
-  isRung: boolean;
-  ring(): void;
-}
-
-function makeBell(): Bell {
-  let ring: () => void = () => {};
-  const rung = new Promise<void>((resolve) => {
-    ring = resolve;
-  });
-  const bell: Bell = {
-    rung,
-    isRung: false,
-    ring: () => {
-      bell.isRung = true;
-      ring();
-    },
-  };
-  return bell;
-}
-
-/** True: it settled before the time was over. */
-function within(ms: number, settles: Promise<unknown>): Promise<boolean> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve(false), ms);
-    void settles.then(() => {
-      clearTimeout(timer);
-      resolve(true);
-    });
-  });
 }

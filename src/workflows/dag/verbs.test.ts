@@ -56,6 +56,18 @@ describe('verbs on steps', () => {
     assert.equal(run.record.step('b')?.attempts, 1);
   });
 
+  it('retry: nobody sees a run that has read it and is still blocked', async () => {
+    const { dag, run } = await blocked();
+    run.verb('retry');
+    const states: string[] = [];
+    run.onCommit = () => {
+      if (run.record.read > 0) states.push(run.record.state);
+    };
+    await finish(dag, run);
+    assert.equal(states.at(-1), 'complete');
+    assert.ok(!states.includes('blocked_by_failures'), states.join());
+  });
+
   it('retry_from: a step and what follows run again', async () => {
     const { dag, run, calls } = await blocked();
     run.verb('retry_from', { step: 'a' });

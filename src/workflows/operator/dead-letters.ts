@@ -85,7 +85,7 @@ export class DeadLetterDesk {
     notes?: Readonly<Record<string, unknown>>,
   ): Promise<InvestigationView | null> {
     const run = await findRun(this.#queries, runId);
-    const record = await recordOf(this.#queries, runId);
+    const record = await recordOf(this.#queries, run);
     const snapshot = {
       run: toRunView(run),
       paused: record.paused,

@@ -102,7 +102,7 @@ export class WorkflowOperator {
     const { queries } = this.#options.workflows;
     const [run] = await queries.find([runId]);
     if (run === undefined) return null;
-    const record = await recordOf(queries, runId);
+    const record = await recordOf(queries, run);
     const notes = [...record.notes].map(([key, json]) => [key, parseStored(json)] as const);
     return {
       ...toRunView(run),
@@ -150,8 +150,8 @@ export class WorkflowOperator {
   /** @throws MillraceError NOT_FOUND */
   async step(runId: string, step: string): Promise<StepView & { readonly audit: Transition[] }> {
     const { queries } = this.#options.workflows;
-    await findRun(queries, runId);
-    const found = findStep(runId, await recordOf(queries, runId), step);
+    const run = await findRun(queries, runId);
+    const found = findStep(runId, await recordOf(queries, run), step);
     if (found === null) {
       throw new MillraceError('NOT_FOUND', `Run ${runId} has no step ${step}.`, {
         fix: `Look at its steps: millrace workflow steps ${runId}`,

@@ -129,12 +129,13 @@ export function toStepView(runId: string, step: StepRecord): StepView {
   };
 }
 
-/** The record that a stored history folds to. */
+/** The record as it was when the run was read: its steps fit its state, though it has gone on. */
 export async function recordOf(
   queries: Pick<WorkflowQueries, 'history'>,
-  runId: string,
+  { runId, seq: last }: Pick<RunSummary, 'runId' | 'seq'>,
 ): Promise<RunRecord> {
-  return readRecord((await queries.history(runId)).map(({ changeJson }) => changeJson));
+  const history = await queries.history(runId);
+  return readRecord(history.filter(({ seq }) => seq <= last).map(({ changeJson }) => changeJson));
 }
 
 export function readRecord(changes: readonly string[]): RunRecord {

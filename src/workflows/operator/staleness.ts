@@ -163,7 +163,7 @@ export class Sweeper {
 
   async #measure(run: RunSummary) {
     const { queries, lifecycleOf, now = Date.now } = this.#options;
-    const record = await recordOf(queries, run.runId);
+    const record = await recordOf(queries, run);
     const lifecycle = await lifecycleOf(run);
     return { record, lifecycle, staleness: stalenessOf(run, record, lifecycle, now()) };
   }

@@ -91,7 +91,7 @@ export async function applyVerb(
   const { queries } = store.workflows;
   const run = await findRun(queries, runId);
   checkState(run, verb);
-  const record = needsRecord(verb) ? await recordOf(queries, runId) : null;
+  const record = needsRecord(verb) ? await recordOf(queries, run) : null;
   const step = stepVerbs.has(verb) && record !== null ? stepOf(run, record, request) : null;
   if (record !== null) checkEffect(run, record, verb);
   if (step !== null) checkStep(run, step, verb);
