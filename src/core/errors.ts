@@ -55,6 +55,36 @@ export const errorCodes = {
     meaning: 'The database does not answer. Whether the last write was committed is not known.',
     fix: 'Check that the server runs and that the URL is right, then try again.',
   },
+  BROKER_UNAVAILABLE: {
+    retryable: true,
+    meaning: 'The broker does not answer, or not in time. Some of what was sent may be stored.',
+    fix: 'Check that the broker runs and that its URL is right; publishing goes on by itself.',
+  },
+  BROKER_DENIED: {
+    retryable: false,
+    meaning: 'The broker refuses us: credentials, certificate or rights are not what it asks for.',
+    fix: 'Correct user and password, token or certificate, or give the right that is missing.',
+  },
+  BROKER_TOPIC_UNKNOWN: {
+    retryable: false,
+    meaning: 'The topic does not exist at the broker, or we may not see it.',
+    fix: 'Create it: millrace broker topics --create; or correct its name.',
+  },
+  BROKER_TOPIC_MISMATCH: {
+    retryable: false,
+    meaning: 'The topic exists with another number of partitions than the log has.',
+    fix: 'Give another name with broker.topic, or make the topic anew with that many partitions.',
+  },
+  BROKER_EVENT_REFUSED: {
+    retryable: false,
+    meaning: 'The broker will never store this event, usually because it is too large for it.',
+    fix: "Raise the broker's limit (Kafka: max.message.bytes), then retry the dead letter.",
+  },
+  TENANT_MISMATCH: {
+    retryable: false,
+    meaning: 'A message names another tenant than its topic, its key or its place allows.',
+    fix: 'Find out who wrote it: the message was refused, counted and kept as a dead letter.',
+  },
   STORE_CONFLICT: {
     retryable: false,
     meaning: 'The write contradicts one that was committed before it, such as a known event id.',

@@ -1,6 +1,6 @@
 /**
- * Who may import whom: core → ports → runtime → events, jobs → workflows → configuration →
- * telemetry → the face → faces → http → cli. A folder imports from its left only. Drivers are
+ * Who may import whom: core → ports → runtime → events, jobs → brokers → workflows →
+ * configuration → telemetry → the face → faces → http → cli. A folder imports from its left only. Drivers are
  * leaves; apps, benches, examples use it.
  */
 import type { Import, SourceFile, Violation } from './source-tree.ts';
@@ -12,6 +12,7 @@ const rank: Readonly<Record<string, number>> = {
   runtime: 2,
   events: 3,
   jobs: 3,
+  brokers: 3.5, // relay, feed and inlet: the log and an outside broker
   workflows: 4,
   configuration: 4.2, // files and variables, as one typed object
   telemetry: 4.5, // what happens in runs as spans and numbers
