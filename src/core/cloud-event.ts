@@ -1,7 +1,7 @@
 /**
  * CloudEvents 1.0, the form in which events travel outside the log: attributes as text beside the
  * data, in binary mode at brokers and over HTTP (cloudevents/spec v1.0.2, with the Kafka, AMQP and
- * HTTP bindings). Pure: each driver adds its prefix (`ce_`, `cloudEvents:`, `ce-`) and its encoding.
+ * HTTP bindings). Pure: each driver adds its prefix (`ce_`, `cloudEvents:`, `ce-`) and encoding.
  *
  *   id            eventId                     type        eventType
  *   source        who published               time        timestamp
@@ -24,7 +24,7 @@ interface Place {
   readonly offset: number;
 }
 
-/** An event as it came, checked for its shape alone: whether we want it is the receiver's business. */
+/** An event as it came, checked for its shape alone: whether we want it, the receiver decides. */
 export interface ReceivedEvent {
   /** A UUID for events of ours; any text for others. */
   readonly id: string;

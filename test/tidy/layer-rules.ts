@@ -1,7 +1,7 @@
 /**
  * Who may import whom: core → ports → runtime → events, jobs → brokers → workflows →
- * configuration → telemetry → the face → faces → http → cli. A folder imports from its left only. Drivers are
- * leaves; apps, benches, examples use it.
+ * configuration → telemetry → the face → faces → http → cli. A folder imports from its left only.
+ * Drivers are leaves; apps, benches, examples use it.
  */
 import type { Import, SourceFile, Violation } from './source-tree.ts';
 
