@@ -134,6 +134,17 @@ export class FunctionRun {
     this.changed();
   }
 
+  /** Until what has gathered is stored, or the run is lost. */
+  async flushed(): Promise<void> {
+    const { signal } = this.run;
+    if (signal.aborted) return;
+    const { promise: lost, resolve } = Promise.withResolvers<void>();
+    const leave = () => resolve();
+    signal.addEventListener('abort', leave, { once: true });
+    await Promise.race([this.journal.flush(), lost]);
+    signal.removeEventListener('abort', leave);
+  }
+
   /** Until it is known how steps ended whose transactions are committing, or the run is lost. */
   async unblocked(): Promise<void> {
     while (this.journal.blocked && !this.#lost) {

@@ -13,8 +13,9 @@ export async function readMessages(room: FunctionRun): Promise<void> {
   for (const message of await room.run.messages()) {
     if (room.lost || message.no <= room.readTo) continue;
     room.readTo = message.no;
-    // The part that a message leads to is stored with its number, or not at all.
-    room.journal.add({ read: message.no });
+    // The part that a message leads to is stored with its number, or not at all. A verb first
+    // stores what belongs to others: its number goes with its own part.
+    if (message.kind !== 'verb') room.journal.add({ read: message.no });
     await receive(room, message);
   }
 }

@@ -20,12 +20,7 @@ export async function endRun(room: FunctionRun, verdict: Verdict): Promise<void>
   if (end.state === 'cancelled') journal.force('cancelled');
   else journal.moveTo(end.state);
   journal.add({ end, ...saidBy(verdict) });
-  const lost = new Promise<void>((resolve) => {
-    const { signal } = room.run;
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
-  await Promise.race([journal.flush(), lost]);
+  await room.flushed();
 }
 
 /** The operator who cancelled it. */

@@ -118,6 +118,20 @@ describe('verbs', () => {
     assert.equal(endOf(history).result, 'by hand');
   });
 
+  test('a holder that dies while it obeys leaves the verb to the next one', async () => {
+    const workflow = define((ctx) => ctx.waitForSignal('never'));
+    for (let boundary = 1; ; boundary += 1) {
+      const history = new MemoryHistory(workflow);
+      await workflow.drive(new MemoryRun(history, { rests: true }));
+      const before = history.changes.length;
+      history.deliver('signal', 'early', null);
+      history.deliver('verb', 'complete_step', { by: 'ann', step: 'signal:never', result: 5 });
+      await driveToEnd(workflow, history, { rests: true, crashBefore: before + boundary });
+      assert.equal(endOf(history).result, 5, `died after ${boundary} commits`);
+      if (!history.died) break;
+    }
+  });
+
   test('retry tries what failed, and keeps what is done', async () => {
     const calls = { a: 0, b: 0 };
     const body: Body = async (ctx) => {

@@ -14,13 +14,13 @@ import { cancelOf, unwaitOf } from './waits.ts';
 export async function obeyVerb(room: FunctionRun, message: StoredMessage): Promise<void> {
   const verb = readVerb(message);
   // What belongs to others is stored under their own name.
-  await room.journal.flush();
+  await room.flushed();
   await room.unblocked();
   if (room.lost) return;
   void room.journal.flush();
   room.journal.add({ read: message.no, by: verb.by, reason: verb.reason });
   carryOut(room, message.name, verb);
-  await room.journal.flush();
+  await room.flushed();
 }
 
 function carryOut(room: FunctionRun, name: string, verb: VerbPayload): void {
