@@ -25,7 +25,11 @@ const verb = (no: number, name: string): StoredMessage => ({
 });
 
 /** Held with one message, while the store has others. */
-function hold(first: StoredMessage, later: readonly StoredMessage[]) {
+function hold(
+  first: StoredMessage,
+  later: readonly StoredMessage[],
+  store: Partial<WorkflowStore> = {},
+) {
   const commit = async ({ commits }: CommitRequest) => {
     await new Promise((resolve) => setImmediate(resolve));
     return { outcomes: commits.map(() => 'stored' as const), woken: [] };
@@ -44,7 +48,7 @@ function hold(first: StoredMessage, later: readonly StoredMessage[]) {
   const messages = async (_runId: string, after: number) => later.filter(({ no }) => no > after);
   const host = {
     workerId: 'worker',
-    store: { messages } as Partial<WorkflowStore>,
+    store: { messages, ...store } as Partial<WorkflowStore>,
     committer,
     alarms: new Alarms(),
     observers: [],
@@ -69,4 +73,18 @@ test('a resume that comes while the pause is being stored is obeyed after it', a
   await eventually('both are read', () => run.record.read === 2);
   assert.equal(run.record.paused, false);
   assert.deepEqual(await run.messages(), [], 'the driver sees neither');
+});
+
+test("a step's transaction that a seized run refuses is rolled back", async () => {
+  let rolledBack = 0;
+  const begin: WorkflowStore['begin'] = async () => ({
+    tx: { query: async () => [] },
+    commit: () => assert.fail('nothing of it is stored'),
+    rollback: async () => void (rolledBack += 1),
+  });
+  const run = hold(verb(1, 'nothing'), [], { begin });
+  const transaction = await run.begin();
+  await run.seize(new Error('seized'));
+  await assert.rejects(transaction.commit({ transitions: [] }), /seized/);
+  assert.equal(rolledBack, 1);
 });

@@ -159,11 +159,22 @@ export class LiveRun implements HeldRun, CommitSource, Sleeper {
   async begin(): Promise<HeldTransaction> {
     if (this.#refusal !== null) throw this.#refusal;
     const transaction = await this.#host.store.begin(this.epoch, this.info.tenantId);
+    let begun = false;
+    const commit: RunTransaction['commit'] = (change) => {
+      begun = true;
+      return transaction.commit(change);
+    };
     return {
       tx: transaction.tx,
-      commit: async (draft) => {
-        await this.#enter(draft, null, transaction);
-      },
+      commit: (draft) =>
+        this.#enter(draft, null, { ...transaction, commit }).then(
+          () => {},
+          async (error) => {
+            // Refused before its turn came: nobody else ends it, and it holds a connection.
+            if (!begun) await transaction.rollback().catch(() => {});
+            throw error;
+          },
+        ),
       rollback: () => transaction.rollback(),
     };
   }
