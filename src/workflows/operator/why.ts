@@ -32,12 +32,11 @@ export interface Known {
 
 /** Null when there is no such run. */
 export async function explainRun(store: RunWhyStore, runId: string): Promise<RunWhy | null> {
-  const [[run], loaded] = await Promise.all([
-    store.workflows.queries.find([runId]),
-    store.workflows.load(runId),
-  ]);
-  if (run === undefined || loaded === null) return null;
-  const record = readRecord(loaded.changes);
+  const [run] = await store.workflows.queries.find([runId]);
+  const loaded = run && (await store.workflows.load(runId));
+  if (!run || !loaded) return null;
+  // As it stood when it was found, though it may have gone on: its steps fit its state.
+  const record = readRecord(loaded.changes.slice(0, run.seq));
   const known: Known = { run, record, unread: loaded.messages, nowMs: Date.now() };
   const reasons = isEnd(run.state) ? explainEnd(known) : await explainOpen(store, known);
   const { state } = run;
