@@ -34,6 +34,8 @@ export interface ReceivedEvent {
   /** Null when the sender says nothing of tenants. */
   readonly tenantId: string | null;
   readonly key: string | null;
+  /** What was hashed, as the sender says; null when it says nothing. */
+  readonly partitionKey: string | null;
   /** ISO 8601 UTC with milliseconds; when it came, if the sender gave none. */
   readonly timestamp: string;
   readonly correlationId: string | null;
@@ -100,8 +102,8 @@ export function readCloudEvent(
   const content = get('datacontenttype');
   if (content !== undefined && !isJson(content))
     return { problem: `its data is ${content}, not JSON` };
-  const version = Number(get('eventversion') ?? '1');
-  if (!Number.isSafeInteger(version) || version < 1) {
+  const version = readVersion(get('eventversion'));
+  if (version === null) {
     return { problem: `its eventversion is ${get('eventversion')}, not a whole number from 1` };
   }
   const timestamp = readTime(get('time'));
@@ -115,6 +117,7 @@ export function readCloudEvent(
     version,
     tenantId: get('tenantid') ?? null,
     key: get('subject') ?? null,
+    partitionKey: get('partitionkey') ?? null,
     timestamp,
     correlationId: get('correlationid') ?? null,
     causationId: get('causationid') ?? null,
@@ -128,26 +131,43 @@ function isJson(content: string): boolean {
   return /^(?:application|text)\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i.test(content);
 }
 
+/** As many as the log keeps: 32 bits. */
+const versionMax = 2_147_483_647;
+
+function readVersion(text: string | undefined): number | null {
+  if (text === undefined || text === '1') return 1;
+  const version = /^[1-9]\d{0,9}$/.test(text) ? Number(text) : versionMax + 1;
+  return version <= versionMax ? version : null;
+}
+
+/** As we write it ourselves; days beyond the 28th take the longer way. */
+const ourDate = /^(?!0000)\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])$/;
+const ourTime = /^T(?:[01]\d|2[0-3])(?::[0-5]\d){2}\.\d{3}Z$/;
+
 function readTime(text: string | undefined): string | null {
   if (text === undefined) return formatTime(Date.now());
-  // Ours, the usual case, needs no second look: 0.4 µs saved.
-  if (text.length === 24 && text.endsWith('Z') && !Number.isNaN(Date.parse(text))) return text;
+  // The usual case needs no second look: 0.4 µs saved.
+  if (ourDate.test(text.slice(0, 10)) && ourTime.test(text.slice(10))) return text;
   try {
-    return toTimestamp(text);
+    return toTimestamp(text.toUpperCase()); // RFC 3339 allows `t` and `z`
   } catch {
     return null;
   }
 }
 
+/** A `traceparent` that was added on the way, by a proxy for instance, joins what we wrote. */
 function readMetadata(
   json: string | undefined,
   traceparent: string | undefined,
 ): ReceivedEvent['metadata'] | null {
-  if (json === undefined) return traceparent === undefined ? noMetadata : { traceparent };
+  const given = traceparent === undefined ? null : { traceparent };
+  if (json === undefined) return given === null ? noMetadata : Object.freeze(given);
   try {
     const metadata: unknown = JSON.parse(json);
     if (typeof metadata !== 'object' || metadata === null || Array.isArray(metadata)) return null;
-    return Object.freeze(metadata as Record<string, JsonValue>);
+    const members = metadata as Record<string, JsonValue>;
+    const joins = given !== null && !Object.hasOwn(members, 'traceparent');
+    return Object.freeze(joins ? { ...members, ...given } : members);
   } catch {
     return null;
   }
