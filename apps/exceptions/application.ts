@@ -6,6 +6,7 @@ import type { Millrace } from 'millrace';
 import { type Accepted, acceptExceptions, type IncomingException } from './accept.ts';
 import { type ExceptionRoute, exceptionRoutes } from './http.ts';
 import { loadPacks, type Packs } from './packs/load.ts';
+import { redactForeignData } from './privacy.ts';
 import { projection } from './projection/projection.ts';
 import {
   countExceptions,
@@ -23,6 +24,8 @@ export interface ExceptionApplicationOptions {
   readonly packs?: string;
   /** False to ask and to publish only: this process then handles no events. */
   readonly work?: boolean;
+  /** False where payloads never hold personal data: they are then stored as they come. */
+  readonly redaction?: boolean;
 }
 
 export interface ExceptionApplication {
@@ -45,6 +48,7 @@ export async function installExceptions(
   options: ExceptionApplicationOptions = {},
 ): Promise<ExceptionApplication> {
   const packs = loadPacks(options.packs);
+  if (options.redaction !== false) redactForeignData(mill, packs);
   await migrateProjection(mill.store);
   const stages = createStages({ packs, tools: createToolRunner() });
   if (options.work !== false) {

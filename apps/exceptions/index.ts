@@ -17,6 +17,7 @@ export {
 export { type DryRun, dryRun, type TrialInput, tryException } from './dry-run.ts';
 export * from './events.ts';
 export { compilePacks, defaultPackDirectory, loadPacks, type Packs } from './packs/load.ts';
+export { redactForeignData } from './privacy.ts';
 export { projection } from './projection/projection.ts';
 export { migrateProjection } from './projection/queries.ts';
 export { type ExceptionState, projectException, type Waiting } from './projection.ts';

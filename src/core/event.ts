@@ -16,8 +16,10 @@ import {
   formatTime,
   toTimestamp,
 } from './event-fields.ts';
+import { redactInput } from './event-redaction.ts';
 import { newEventId } from './ids.ts';
 import { type DeepReadonly, freezeJson, type JsonLimits, type JsonValue } from './json.ts';
+import type { DefinitionRedaction, Redactor } from './redaction.ts';
 import { parseRetryPolicy, type RetryPolicy } from './retry.ts';
 import {
   describeIssues,
@@ -55,6 +57,7 @@ export interface EventDefinition<P = unknown> {
   readonly schema: StandardSchemaV1<unknown, P>;
   readonly retry?: RetryPolicy | undefined;
   readonly description?: string | undefined;
+  readonly redaction?: false | DefinitionRedaction | undefined;
   /** The key of an event with this payload, when the publisher gives none. */
   key(payload: P): string | null;
   /** A payload of an older version in the shape of this one. */
@@ -71,6 +74,11 @@ export interface EventDefinitionOptions<Schema extends StandardSchemaV1> {
   /** Members left out have their defaults. */
   readonly retry?: Partial<RetryPolicy> | undefined;
   readonly description?: string | undefined;
+  /**
+   * Where redaction is on: members that it leaves alone although they look like secrets, or false
+   * for a type whose payload must be stored as it is, secrets and all.
+   */
+  readonly redaction?: false | DefinitionRedaction | undefined;
 }
 
 /**
@@ -90,7 +98,7 @@ export function defineEvent<Schema extends StandardSchemaV1>(
   type: string,
   options: EventDefinitionOptions<Schema>,
 ): EventDefinition<Infer<Schema>> {
-  const { version = 1, schema, key, upcasters = {}, retry, description } = options;
+  const { version = 1, schema, key, upcasters = {}, retry, description, redaction } = options;
   checkDefinition(type, version, schema, upcasters);
   return Object.freeze({
     type,
@@ -98,6 +106,7 @@ export function defineEvent<Schema extends StandardSchemaV1>(
     schema: schema as EventDefinition<Infer<Schema>>['schema'],
     retry: retry === undefined ? undefined : parseRetryPolicy(retry, `${type}.retry`),
     description,
+    redaction,
     key: (payload: Infer<Schema>) => key?.(payload) ?? null,
     upcast(payload: unknown, fromVersion: number): unknown {
       if (!Number.isInteger(fromVersion) || fromVersion < 1 || fromVersion > version) {
@@ -151,6 +160,8 @@ export interface EventLimits extends JsonLimits {
 export interface PrepareOptions {
   readonly nowMs?: number | undefined;
   readonly limits?: EventLimits | undefined;
+  /** Masks personal data and secrets, before the payload is validated. */
+  readonly redactor?: Redactor | undefined;
 }
 
 const payloadBytesMaxDefault = 1_048_576;
@@ -167,14 +178,15 @@ const utf8 = new TextEncoder();
  */
 export function prepareEvent<P>(
   definition: EventDefinition<P>,
-  input: EventInput<P>,
+  given: EventInput<P>,
   options: PrepareOptions = noOptions,
 ): PreparedEvent<P> {
-  const { nowMs = Date.now(), limits } = options;
+  const { nowMs = Date.now(), limits, redactor } = options;
   const { type } = definition;
-  if (typeof input !== 'object' || input === null) {
-    throw invalidEvent(type, `the event is ${describeKind(input)}, not { tenantId, payload, … }`);
+  if (typeof given !== 'object' || given === null) {
+    throw invalidEvent(type, `the event is ${describeKind(given)}, not { tenantId, payload, … }`);
   }
+  const input = redactor?.on ? redactInput(definition, given, redactor) : given;
   const result = validateWith(definition.schema, input.payload);
   if (result.issues !== undefined) {
     throw invalidEvent(type, describeIssues(result.issues, 'payload'), {

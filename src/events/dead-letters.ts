@@ -5,6 +5,7 @@
 
 import { MillraceError } from '../core/errors.ts';
 import { prepareEvent } from '../core/event.ts';
+import type { Redactor } from '../core/redaction.ts';
 import type {
   DeadLetter,
   DeadLetterFilter,
@@ -37,6 +38,7 @@ export interface DeadLetters {
 
 export interface DeadLettersOptions {
   readonly failures: FailureStore;
+  readonly redactor?: Redactor | undefined;
   definition(eventType: string): AnyDefinition | undefined;
   /** Tells the owner of the partition to look. */
   onChanged(group: string, partition: number): void;
@@ -74,7 +76,8 @@ export function createDeadLetters(options: DeadLettersOptions): DeadLetters {
         throw new MillraceError('EVENT_UNKNOWN', `No definition is known for ${eventType}.`);
       }
       // What a handler gets must have passed the schema, edited or not.
-      const prepared = prepareEvent(definition, { tenantId, payload, key: null });
+      const edited = { tenantId, payload, key: null };
+      const prepared = prepareEvent(definition, edited, { redactor: options.redactor });
       await apply(ref, { verb: 'retry', payload: prepared.event.payload });
     },
     skip: async (ref) => void (await apply(ref, { verb: 'skip' })),

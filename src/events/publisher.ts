@@ -9,10 +9,12 @@ import {
   type EventDefinition,
   type EventInput,
   type PreparedEvent,
+  type PrepareOptions,
   prepareEvent,
   type StoredEvent,
 } from '../core/event.ts';
 import { partitionFor } from '../core/partition.ts';
+import type { Redactor } from '../core/redaction.ts';
 import {
   type Position,
   placeAt,
@@ -34,6 +36,10 @@ export interface PublisherOptions {
   readonly patienceMs: number;
   /** Events published inside a span carry its `traceparent` in their metadata. */
   readonly tracing?: Tracing;
+  /** Takes personal data and secrets out before anything is written. */
+  readonly redactor?: Redactor | undefined;
+  /** Throws when no more may be accepted for now. */
+  checkRoom?(): void;
   onAppended(events: readonly StoredEvent[]): void;
 }
 
@@ -54,6 +60,7 @@ interface Lane {
 
 export class Publisher {
   readonly #options: PublisherOptions;
+  readonly #prepare: PrepareOptions;
   readonly #lanes: Lane[];
   #buffered = 0;
   #closed = false;
@@ -65,6 +72,7 @@ export class Publisher {
 
   constructor(options: PublisherOptions) {
     this.#options = options;
+    this.#prepare = { redactor: options.redactor };
     this.#lanes = Array.from({ length: options.store.partitions }, () => ({
       waiting: [],
       appending: null,
@@ -109,7 +117,8 @@ export class Publisher {
   }
 
   route<P>(definition: EventDefinition<P>, input: EventInput<P>): RoutedEvent {
-    const prepared = prepareEvent(definition, this.#withTrace(input)) as PreparedEvent;
+    const traced = this.#withTrace(input);
+    const prepared = prepareEvent(definition, traced, this.#prepare) as PreparedEvent;
     const { tenantId, key } = prepared.event;
     return routeTo(partitionFor(tenantId, key, this.#lanes.length), prepared);
   }
@@ -138,6 +147,7 @@ export class Publisher {
    */
   #accept(routed: RoutedEvent): Promise<Position> {
     return new Promise((resolve, reject) => {
+      this.#options.checkRoom?.();
       const waiting: Waiting = { routed, resolve, reject };
       if (this.#closed) refuse(waiting);
       else if (this.#buffered >= this.#options.bufferMax) this.#line.push(waiting);

@@ -2,6 +2,7 @@
  * Compiles a domain pack under a tenant's policy into a scope. References between the two files
  * (tools, types, fields) are checked here, and every complaint names the place in its file.
  */
+import { Redactor } from 'millrace';
 import { type Severity, severities, severityRank } from '../vocabulary.ts';
 import {
   compilePlaybook,
@@ -144,7 +145,20 @@ function compileDetection(
   });
 }
 
+/** What the engine would refuse at the start, with the place in the pack. */
+function checkFields(policy: PackSource<PolicyPack>, member: 'piiFields' | 'piiKeep'): void {
+  policy.value[member].forEach((field, index) => {
+    try {
+      new Redactor({ default: { fields: [field] } });
+    } catch (error) {
+      policy.complain([member, index], error instanceof Error ? error.message : String(error));
+    }
+  });
+}
+
 function checkPolicy(policy: PackSource<PolicyPack>, typeNames: readonly string[]): void {
+  checkFields(policy, 'piiFields');
+  checkFields(policy, 'piiKeep');
   policy.value.customSeverityOverrides.forEach(({ exceptionType }, index) => {
     if (typeNames.some(compileWildcard(exceptionType))) return;
     const path = ['customSeverityOverrides', index, 'exceptionType'];

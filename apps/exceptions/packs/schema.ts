@@ -260,6 +260,13 @@ export const policyPackSchema = z.strictObject({
   retentionPolicies: z
     .strictObject({ dataTTL: z.number().int().positive() })
     .default({ dataTTL: 365 }),
+  /**
+   * Payload fields that are personal: names at any depth or paths, masked before anything is
+   * stored. Beside those that every tenant has (privacy.ts).
+   */
+  piiFields: names,
+  /** Payload fields that are stored as they are although they look personal. */
+  piiKeep: names,
   customPlaybooks: z.array(playbook).default([]),
   /** For the agents' language models; rules do not read it. */
   embeddingConfig: z.record(z.string(), z.unknown()).optional(),

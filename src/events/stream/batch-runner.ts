@@ -19,8 +19,8 @@ export class BatchRunner {
   constructor(options: ExecutorOptions, executor: Executor) {
     this.#options = options;
     this.#executor = executor;
-    const { effects, partitions, signal } = options;
-    this.#shared = { effects, partitions, signal };
+    const { effects, partitions, signal, redactor } = options;
+    this.#shared = { effects, partitions, signal, prepare: { redactor } };
   }
 
   /**

@@ -8,6 +8,7 @@ import {
   type EventDefinition,
   type EventInput,
   type PreparedEvent,
+  type PrepareOptions,
   prepareEvent,
   type StoredEvent,
 } from '../../core/event.ts';
@@ -26,19 +27,24 @@ function prepareFollowUp<P>(
   definition: EventDefinition<P>,
   input: FollowUp<P>,
   cause: StoredEvent,
-  partitions: number,
+  { partitions, prepare }: Pick<ContextShared, 'partitions' | 'prepare'>,
 ): RoutedEvent {
   const tenantId = input.tenantId ?? cause.tenantId;
   const key =
     input.key === undefined ? (definition.key(input.payload as P) ?? cause.key) : input.key;
-  const prepared: PreparedEvent = prepareEvent<unknown>(definition as EventDefinition, {
+  const followUp = {
     ...input,
     ...traceOf(input, cause),
     tenantId,
     key,
     correlationId: input.correlationId ?? cause.correlationId,
     causationId: cause.eventId,
-  });
+  };
+  const prepared: PreparedEvent = prepareEvent<unknown>(
+    definition as EventDefinition,
+    followUp,
+    prepare,
+  );
   // The usual case, the cause's own key, needs no hash.
   const partition =
     key === cause.key && tenantId === cause.tenantId
@@ -61,7 +67,7 @@ abstract class Context {
   readonly #stream: AbortSignal;
   readonly #effects: Effects;
   readonly #tenantId: string;
-  readonly #partitions: number;
+  readonly #shared: ContextShared;
   #turn: Promise<EffectTurn> | null = null;
   #followUps: RoutedEvent[] | null = null;
   #closed = false;
@@ -72,7 +78,7 @@ abstract class Context {
     this.#tenantId = tenantId;
     this.#effects = shared.effects;
     this.#stream = shared.signal;
-    this.#partitions = shared.partitions;
+    this.#shared = shared;
   }
 
   /**
@@ -115,7 +121,7 @@ abstract class Context {
 
   protected add<P>(definition: EventDefinition<P>, input: FollowUp<P>, cause: StoredEvent): string {
     this.#assertOpen();
-    const routed = prepareFollowUp(definition, input, cause, this.#partitions);
+    const routed = prepareFollowUp(definition, input, cause, this.#shared);
     if (this.#followUps === null) this.#followUps = [routed];
     else this.#followUps.push(routed);
     return routed.event.eventId;
@@ -133,6 +139,8 @@ export interface ContextShared {
   readonly effects: Effects;
   readonly partitions: number;
   readonly signal: AbortSignal;
+  /** How follow-up events are prepared: with redaction, or without. */
+  readonly prepare: PrepareOptions;
 }
 
 /** For `handle`. */

@@ -5,6 +5,7 @@
  * possible.
  */
 import type { StoredEvent } from '../../core/event.ts';
+import type { Redactor } from '../../core/redaction.ts';
 import { type ContextShared, HandlerContext } from './context.ts';
 import type { Effects } from './effects.ts';
 import { type Entry, laneOf, nothing } from './entry.ts';
@@ -18,6 +19,7 @@ export interface ExecutorOptions {
   readonly partitions: number;
   /** Aborted when the stream gives up what is under way; nothing counts after that. */
   readonly signal: AbortSignal;
+  readonly redactor?: Redactor | undefined;
   /** Brings an event to the version of its definition. */
   decode(event: StoredEvent): StoredEvent;
   /** Called after each handler that did not answer at once. */
@@ -44,8 +46,8 @@ export class Executor {
 
   constructor(options: ExecutorOptions) {
     this.#options = options;
-    const { effects, partitions, signal } = options;
-    this.#shared = { effects, partitions, signal };
+    const { effects, partitions, signal, redactor } = options;
+    this.#shared = { effects, partitions, signal, prepare: { redactor } };
   }
 
   /** Entries given to it that have not finished. */
@@ -78,10 +80,17 @@ export class Executor {
   /** Ends an entry as failed, or one that had finished when its settlement is refused. */
   fail(entry: Entry, error: unknown): void {
     const { event } = entry;
-    const { group } = this.#options;
+    const { group, redactor } = this.#options;
     const attempts = entry.attempts + 1;
     const policy = group.policy(event.eventType);
-    const outcome = decideFailure({ event, group: group.name, attempts, error, policy });
+    const outcome = decideFailure({
+      event,
+      group: group.name,
+      attempts,
+      error,
+      policy,
+      redactor,
+    });
     entry.failure = outcome.failure;
     this.failed += 1;
     const lane = laneOf(event);

@@ -5,6 +5,7 @@
 import { describeThrown, kindOf } from '../../core/error-record.ts';
 import { isMillraceError } from '../../core/errors.ts';
 import { type PreparedEvent, prepareEvent, type StoredEvent } from '../../core/event.ts';
+import type { Redactor } from '../../core/redaction.ts';
 import { type RetryPolicy, retryDelayMs } from '../../core/retry.ts';
 import type { FailureRecord } from '../../ports/failures.ts';
 import type { RoutedEvent } from '../../ports/store.ts';
@@ -17,6 +18,8 @@ export interface FailedCall {
   readonly attempts: number;
   readonly error: unknown;
   readonly policy: RetryPolicy;
+  /** What a handler throws may quote what it was working on, or a connection string. */
+  readonly redactor?: Redactor | undefined;
 }
 
 export interface FailureOutcome {
@@ -42,7 +45,7 @@ export function park(event: StoredEvent): FailureRecord {
 
 export function decideFailure(call: FailedCall): FailureOutcome {
   const { event, group, attempts, error, policy } = call;
-  const { reason, errorCode, detail, final } = describe(error);
+  const { reason, errorCode, detail, final } = describe(error, event.tenantId, call.redactor);
   const dead = final || attempts > policy.maxRetries;
   const delayMs = dead ? null : retryDelayMs(policy, attempts);
   const fingerprint = fingerprintOf(group, event.eventType, errorCode, reason);
@@ -82,12 +85,14 @@ function identity(event: StoredEvent) {
   return { tenantId, key, correlationId, causationId: eventId };
 }
 
-function describe(error: unknown) {
+function describe(error: unknown, tenantId: string, redactor: Redactor | undefined) {
   const { code, message, stack } = describeThrown(error, textLimits);
+  const masked = (text: string) => redactor?.text(tenantId, text) ?? text;
   const final =
     isMillraceError(error) &&
     (error.code === 'PERMANENT_FAILURE' || error.code === 'EVENT_VERSION_UNSUPPORTED');
-  return { reason: message, errorCode: code, detail: stack, final };
+  const detail = stack === null ? null : masked(stack);
+  return { reason: masked(message), errorCode: code, detail, final };
 }
 
 /** The same for failures of one kind: what differs from case to case is taken out of the reason. */
