@@ -177,6 +177,13 @@ export const logCases: Cases = {
     );
     assert.equal((await store.history.find(tenant, eventId))?.payload, 1);
     assert.equal((await store.history.find(`${tenant}-b`, eventId))?.payload, 2);
+    const three = routed(store, { tenantId: `${tenant}-c`, key: 'k', payload: 3, eventId });
+    const later = await store.log.append([one, three], { once: true });
+    assert.deepEqual(
+      later.map(({ duplicate }) => duplicate),
+      [true, false],
+      'a known one of one tenant hides no new one of another',
+    );
   },
 
   'a repeated try after an unknown outcome stores once': async ({ store, tenant, another }) => {

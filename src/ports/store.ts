@@ -112,6 +112,8 @@ export interface Store {
   readonly capabilities: StoreCapabilities;
   /** Number of partitions, fixed when the database was made. */
   readonly partitions: number;
+  /** Of this database for good, a UUID: says at a broker whose offsets an event carries. */
+  readonly logId: string;
   readonly log: LogStore;
   readonly staging: StagingStore;
   readonly streams: StreamStore;

@@ -419,7 +419,8 @@ declare
   v_from int := 1;
   v_to int;
   v_head bigint;
-  v_known uuid[];
+  -- Ids are a tenant's own: another tenant may have the same one in the same batch.
+  v_known text[];
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception 'append needs read committed' using errcode = 'MR001';
@@ -427,7 +428,7 @@ begin
   for i in 1 .. coalesce(array_length(p_partitions, 1), 0) loop
     perform pg_advisory_xact_lock(7305, p_partitions[i]);
   end loop;
-  select coalesce(array_agg(e.event_id), '{}') into v_known
+  select coalesce(array_agg(e.event_id || e.tenant_id), '{}') into v_known
     from unnest(p_ids, p_tenants) as x(event_id, tenant_id)
     join millrace.event e on e.tenant_id = x.tenant_id and e.event_id = x.event_id;
   for i in 1 .. coalesce(array_length(p_partitions, 1), 0) loop
@@ -447,13 +448,13 @@ begin
         p_metadata[v_from:v_to]) with ordinality
         as x(event_id, event_type, version, tenant_id, key, occurred_at, correlation_id,
           causation_id, payload, metadata, n)
-      where x.event_id <> all (v_known)
+      where x.event_id || x.tenant_id <> all (v_known)
     ) f
     where f.copy = 1;
     v_from := v_to + 1;
   end loop;
   return query
-    select x.n, e."partition", e."offset", x.event_id = any (v_known)
+    select x.n, e."partition", e."offset", x.event_id || x.tenant_id = any (v_known)
       or row_number() over (partition by x.tenant_id, x.event_id order by x.n) > 1
     from unnest(p_ids, p_tenants) with ordinality as x(event_id, tenant_id, n)
     join millrace.event e on e.tenant_id = x.tenant_id and e.event_id = x.event_id
@@ -2788,6 +2789,7 @@ create policy tenant_reads on millrace.job_state for select to millrace_app usin
 create policy engine on millrace.job_worker for all to millrace_owner, millrace_worker using (true) with check (true);
 create policy engine on millrace.lease for all to millrace_worker using (true) with check (true);
 create policy engine on millrace.setting for all to millrace_worker using (true) with check (true);
+create policy everyone_reads_log_id on millrace.setting for select to millrace_app using ((name = 'log_id'::text));
 create policy engine on millrace.staged_event for all to millrace_worker using (true) with check (true);
 create policy owner_stages on millrace.staged_event for insert to millrace_owner with check (true);
 create policy engine on millrace.worker for all to millrace_worker using (true) with check (true);
@@ -2917,6 +2919,7 @@ grant select on millrace.job_state to millrace_app;
 grant delete, insert, select, update on millrace.job_state to millrace_worker;
 grant delete, insert, select, update on millrace.job_worker to millrace_worker;
 grant delete, insert, select on millrace.lease to millrace_worker;
+grant select on millrace.setting to millrace_app;
 grant insert, select on millrace.setting to millrace_worker;
 grant delete, insert, select on millrace.staged_event to millrace_worker;
 grant select on millrace.task_transitions to millrace_app;

@@ -46,18 +46,28 @@ export async function openPostgresStore(options: PostgresOptions): Promise<Store
   });
   try {
     const partitions = await settlePartitions(database, options.partitions);
-    return assemble(database, partitions, options);
+    return assemble(database, { partitions, logId: await readLogId(database) }, options);
   } catch (error) {
     await database.close();
     throw error;
   }
 }
 
-function assemble(database: Database, partitions: number, options: PostgresOptions): Store {
+interface LogIdentity {
+  readonly partitions: number;
+  readonly logId: string;
+}
+
+function assemble(
+  database: Database,
+  { partitions, logId }: LogIdentity,
+  options: PostgresOptions,
+): Store {
   const notices = createNotices(database);
   return {
     capabilities: { sqlTransactions: true, notices: true },
     partitions,
+    logId,
     log: createLog(database, partitions),
     staging: createStaging(database),
     streams: createStreams(database, partitions),
@@ -139,4 +149,15 @@ async function settlePartitions(database: Database, wanted?: number): Promise<nu
       fix: 'Connect once with migrate: true.',
     });
   }
+}
+
+/** Made by the migration 0008, once for each database. */
+async function readLogId(database: Database): Promise<string> {
+  const [row] = await database.rows<[string]>({
+    text: `select value #>> '{}' from millrace.setting where name = 'log_id'`,
+  });
+  if (row !== undefined) return row[0];
+  throw new MillraceError('STORE_MISCONFIGURED', 'The database has no log id.', {
+    fix: 'Connect once with migrate: true: this schema is older than the program.',
+  });
 }
