@@ -6,17 +6,17 @@
 import { createCatalogue } from '../core/catalogue.ts';
 import { MillraceError } from '../core/errors.ts';
 import type { StoredEvent } from '../core/event.ts';
+import type { Redactor } from '../core/redaction.ts';
 import type { Store } from '../ports/store.ts';
-import type { Heads } from '../runtime/heads.ts';
-import { Membership } from '../runtime/membership.ts';
-import type { Tail } from '../runtime/tail.ts';
+import { Membership, type Preference } from '../runtime/membership.ts';
+import type { EventSource } from '../runtime/source.ts';
 import { PartitionStream } from './stream/partition-stream.ts';
 import { createGroup, type Group, type Subscription } from './stream/subscription.ts';
 
 export interface StreamsOptions {
   readonly store: Store;
-  readonly heads: Heads;
-  readonly tail: Tail;
+  /** Where events come from: the log, or a broker that carries it. */
+  readonly source: EventSource;
   readonly workerId: string;
   readonly heartbeatMs: number;
   readonly timeToLiveMs: number;
@@ -24,6 +24,10 @@ export interface StreamsOptions {
   readonly graceMs: number;
   /** A stream with work that has not turned for this long is stalled. */
   readonly stallMs: number;
+  /** Of follow-up events and of what handlers throw. */
+  readonly redactor?: Redactor | undefined;
+  /** Which partitions a broker brings to this process; left out without one. */
+  readonly preference?: Preference | undefined;
   onAppended(events: readonly StoredEvent[]): void;
   /** Another worker has joined, and has not heard of what was appended so far. */
   onJoined(): void;
@@ -70,6 +74,7 @@ export class Streams {
       workerId,
       heartbeatMs,
       timeToLiveMs,
+      preference: options.preference,
       groups: () => [...this.#groups.keys()],
       onTaken: (lease) => this.#run(lease),
       onSurplus: (lease) => this.#end(`${lease.group}/${lease.partition}`),
@@ -105,15 +110,20 @@ export class Streams {
     return [...this.#groups.keys()];
   }
 
+  /** Which types each group asks for; a `*` in one stands for any text. */
+  get subscriptions(): readonly { readonly name: string; readonly types: readonly string[] }[] {
+    return [...this.#groups.values()].map(({ name, types }) => ({ name, types }));
+  }
+
   /** Registers a group that was added, and starts to take its partitions. */
   async start(): Promise<void> {
-    const { store, heads } = this.#options;
+    const { store, source } = this.#options;
     for (const { name, types, from } of this.#groups.values()) {
       await store.streams.registerGroup({ group: name, eventTypes: types, from });
     }
     if (this.#started) return this.membership.refresh();
     this.#started = true;
-    this.#stopListening = heads.subscribe((partition) => {
+    this.#stopListening = source.subscribe((partition) => {
       for (const running of this.#running.values()) {
         if (running.partition === partition) running.stream.wake();
       }
@@ -168,6 +178,15 @@ export class Streams {
     return positions;
   }
 
+  /** Settled offsets of the streams on one partition, of every group that has it here. */
+  positionsAt(wanted: number): number[] {
+    const positions: number[] = [];
+    for (const { stream, partition } of this.#running.values()) {
+      if (partition === wanted && stream.opened) positions.push(stream.position);
+    }
+    return positions;
+  }
+
   /** Handler calls of this process, of streams that have ended as well. */
   totals(): { handled: number; failed: number; settlements: number } {
     const total = { ...this.#ended };
@@ -189,18 +208,18 @@ export class Streams {
   }
 
   #run({ group, partition, epoch }: { group: string; partition: number; epoch: number }): void {
-    const { store, heads, tail, onAppended, onError } = this.#options;
+    const { store, source, redactor, onAppended, onError } = this.#options;
     const key = `${group}/${partition}`;
     const definition = this.#groups.get(group);
     if (definition === undefined) return; // taken out meanwhile; the lease is handed back
     const catalogue = createCatalogue([...definition.definitions.values()]);
     const stream = new PartitionStream({
       store,
-      heads,
-      tail,
+      source,
       group: definition,
       partition,
       epoch,
+      redactor,
       retryPollMs: 1_000,
       // What a pattern brought is handed on as it is.
       decode: (event) =>

@@ -2,10 +2,22 @@
  * Who works, and on what: one heartbeat for the whole process, and a fair share of each group's
  * partitions. A worker holds at most ceil(partitions / workers); it hands back what is too much and
  * takes what is free or was left by a worker that stopped answering. Every taking raises the epoch.
+ * Where a broker brings partitions to this worker, those come first (lease-plan.ts).
  */
 import { MillraceError } from '../core/errors.ts';
-import type { Lease, LiveWorker, StreamStore } from '../ports/streams.ts';
+import type { GroupPartition, Lease, LiveWorker, StreamStore } from '../ports/streams.ts';
 import { Bell } from './bell.ts';
+import { type Candidate, planLeases } from './lease-plan.ts';
+
+/** What a broker that brings partitions to workers adds to the fair share. */
+export interface Preference {
+  /** The broker brings this partition here at the moment. */
+  prefers(partition: number): boolean;
+  /** How long a partition that is brought elsewhere stays free before it is adopted here. */
+  readonly patienceMs: number;
+  /** Another worker holds what is brought here: asks it to hand it back. */
+  ask(lease: GroupPartition): void;
+}
 
 export interface MembershipOptions {
   readonly streams: StreamStore;
@@ -16,6 +28,8 @@ export interface MembershipOptions {
   readonly heartbeatMs: number;
   /** A worker silent for longer is dead; its partitions are taken over. */
   readonly timeToLiveMs: number;
+  /** Left out without a broker. */
+  readonly preference?: Preference | undefined;
   onTaken(lease: { group: string; partition: number; epoch: number }): void;
   /** Stops the stream and resolves when it has settled; then the lease is handed back. */
   onSurplus(lease: { group: string; partition: number }): Promise<void>;
@@ -37,6 +51,8 @@ export class Membership {
   readonly #options: MembershipOptions;
   readonly #held = new Map<string, { group: string; partition: number; epoch: number }>();
   readonly #leaving = new Set<string>();
+  /** performance.now() at which a partition was first seen to be free. */
+  readonly #freeSince = new Map<string, number>();
   readonly #bell = new Bell();
   #running: Promise<void> = Promise.resolve();
   #stopping = false;
@@ -75,6 +91,26 @@ export class Membership {
   async leave(group: string): Promise<void> {
     const mine = [...this.#held.values()].filter((lease) => lease.group === group);
     await Promise.all(mine.map((lease) => this.#handBack(lease)));
+  }
+
+  /**
+   * The broker brings these to another worker now: handed back when somebody else is there to take
+   * them. Alone they are kept: they would only wait until they are adopted again. Never rejects.
+   */
+  async yieldPartitions(partitions: readonly number[]): Promise<void> {
+    const shared = (group: string) => this.#sharers(group) > 1;
+    const mine = [...this.#held.values()].filter(
+      ({ group, partition }) => partitions.includes(partition) && shared(group),
+    );
+    await Promise.all(mine.map((lease) => this.#handBack(lease)));
+  }
+
+  /** Another worker asks for a partition that the broker brings to it, and not to us. */
+  asked({ group, partition }: GroupPartition): void {
+    const { preference } = this.#options;
+    const lease = this.#held.get(laneKey({ group, partition }));
+    if (preference === undefined || lease === undefined || preference.prefers(partition)) return;
+    if (!this.#leaving.has(laneKey(lease))) void this.#handBack(lease);
   }
 
   /** Goes on saying that the worker lives, and takes nothing any more. */
@@ -146,9 +182,7 @@ export class Membership {
   }
 
   async #balanceGroup(group: string, leases: readonly Lease[]): Promise<void> {
-    const { partitions, workerId, streams } = this.#options;
-    const sharers = this.workers.filter(({ groups }) => groups.includes(group)).length;
-    const share = Math.ceil(partitions / Math.max(1, sharers));
+    const { partitions, workerId, preference } = this.#options;
     const byPartition = new Map(leases.map((lease) => [lease.partition, lease]));
     const mine = [...this.#held.values()].filter((lease) => lease.group === group);
     for (const lease of mine) {
@@ -157,17 +191,37 @@ export class Membership {
         this.#options.onTakenOver(lease);
       }
     }
-    const staying = mine.filter((lease) => !this.#leaving.has(laneKey(lease)));
-    const surplus = Math.max(0, staying.length - share);
-    for (const lease of staying.slice(0, surplus)) void this.#handBack(lease);
-    let room = share - mine.length;
-    for (let partition = 0; partition < partitions; partition += 1) {
-      const seen = byPartition.get(partition);
-      const free = seen === undefined || seen.workerId === null || !seen.ownerAlive;
-      const orphan = seen?.workerId === workerId && !this.#held.has(laneKey({ group, partition }));
-      if (!free && !orphan) continue;
-      const seenEpoch = seen?.epoch ?? 0;
-      if (room <= 0) {
+    const held = mine.map(({ partition }) => partition);
+    const leaving = (partition: number) => this.#leaving.has(laneKey({ group, partition }));
+    const plan = planLeases({
+      partitions,
+      workerId,
+      leases,
+      held,
+      staying: held.filter((partition) => !leaving(partition)),
+      sharers: this.#sharers(group),
+      preference: preference
+        ? {
+            prefers: (partition) => preference.prefers(partition),
+            freeForMs: (partition) => this.#freeForMs({ group, partition }),
+            patienceMs: preference.patienceMs,
+          }
+        : null,
+    });
+    for (const partition of plan.surplus) {
+      const lease = this.#held.get(laneKey({ group, partition }));
+      if (lease) void this.#handBack(lease);
+    }
+    this.#noteFree(group, plan.free);
+    for (const partition of plan.wanted) preference?.ask({ group, partition });
+    await this.#takeFrom(group, plan.candidates, plan.room);
+  }
+
+  async #takeFrom(group: string, candidates: readonly Candidate[], within: number): Promise<void> {
+    const { workerId, streams } = this.#options;
+    let room = within;
+    for (const { partition, seenEpoch, orphan, preferred } of candidates) {
+      if (room <= 0 && !preferred) {
         // Ours by the table but not held: handing it back failed. Nobody else could take it.
         if (orphan) await streams.releaseLease({ group, partition, epoch: seenEpoch });
         continue;
@@ -180,6 +234,25 @@ export class Membership {
         this.#options.onTaken(lease);
         room -= 1;
       }
+    }
+  }
+
+  #sharers(group: string): number {
+    return this.workers.filter(({ groups }) => groups.includes(group)).length;
+  }
+
+  #freeForMs(lease: GroupPartition): number {
+    const since = this.#freeSince.get(laneKey(lease));
+    return since === undefined ? 0 : performance.now() - since;
+  }
+
+  #noteFree(group: string, free: readonly number[]): void {
+    if (this.#options.preference === undefined) return;
+    const now = performance.now();
+    for (let partition = 0; partition < this.#options.partitions; partition += 1) {
+      const key = laneKey({ group, partition });
+      if (!free.includes(partition)) this.#freeSince.delete(key);
+      else if (!this.#freeSince.has(key)) this.#freeSince.set(key, now);
     }
   }
 

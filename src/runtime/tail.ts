@@ -63,6 +63,14 @@ export class Tail {
     return { events, scannedTo: first.offset + i - 1, atHead: i >= run.length };
   }
 
+  /** One event, when it is in memory. */
+  at(partition: number, offset: number): StoredEvent | null {
+    const run = this.#runs[partition]?.events;
+    const first = run?.[0];
+    if (run === undefined || first === undefined) return null;
+    return run[offset - first.offset] ?? null;
+  }
+
   #join(run: Run): void {
     for (;;) {
       const batch = run.early[0];

@@ -10,6 +10,7 @@ import { type DeploymentMode, deploymentModes, Heads } from './heads.ts';
 import { Listener } from './listener.ts';
 import { decodeHeads, Notifier } from './notifier.ts';
 import { Poller } from './poller.ts';
+import { LogSource } from './source.ts';
 import { Tail } from './tail.ts';
 import { Watchdog } from './watchdog.ts';
 
@@ -32,6 +33,8 @@ export interface WakersOptions {
 export class Wakers {
   readonly heads: Heads;
   readonly tail: Tail;
+  /** The log as streams read it. */
+  readonly source: LogSource;
   readonly #options: WakersOptions;
   readonly #notifier: Notifier;
   readonly #listener: Listener;
@@ -44,6 +47,7 @@ export class Wakers {
     const { store, onError } = options;
     this.heads = new Heads(store.partitions, checkMode(options.mode));
     this.tail = new Tail({ partitions: store.partitions, eventsMax: options.tailMax });
+    this.source = new LogSource(this.heads, this.tail, store.log);
     this.#poller = new Poller({
       log: store.log,
       heads: this.heads,

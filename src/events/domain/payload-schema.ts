@@ -26,7 +26,7 @@ export function payloadSchema(
 ): StandardSchemaV1<unknown, unknown> {
   if (schema === undefined) return anything;
   try {
-    return asStandardSchema(compile(schema, 'payload'));
+    return asStandardSchema(compile(schema, 'payload'), schema);
   } catch (cause) {
     const problem = cause instanceof Error ? cause.message : String(cause);
     throw new MillraceError('DEFINITION_INVALID', `${name}: ${problem}`, {
@@ -45,9 +45,15 @@ export function canonicalText(value: unknown): string {
   );
 }
 
-function asStandardSchema(validator: ReturnType<CompileSchema>): StandardSchemaV1 {
+function asStandardSchema(
+  validator: ReturnType<CompileSchema>,
+  schema: Readonly<Record<string, unknown>>,
+): StandardSchemaV1 {
+  // As Standard JSON Schema has it, for those who describe events to others.
+  const jsonSchema = { input: () => schema, output: () => schema };
   return {
     '~standard': {
+      ...{ jsonSchema },
       version: 1,
       vendor: 'json-schema',
       validate(value) {

@@ -11,11 +11,11 @@
  */
 import { MillraceError } from '../../core/errors.ts';
 import type { StoredEvent } from '../../core/event.ts';
+import type { Redactor } from '../../core/redaction.ts';
 import type { ReadResult, Store } from '../../ports/store.ts';
 import type { Settlement, SettleResult } from '../../ports/streams.ts';
 import { Bell, sleep } from '../../runtime/bell.ts';
-import type { Heads } from '../../runtime/heads.ts';
-import type { Tail } from '../../runtime/tail.ts';
+import type { EventSource } from '../../runtime/source.ts';
 import { BatchRunner } from './batch-runner.ts';
 import { Effects } from './effects.ts';
 import { createEntry, type Entry, laneOf } from './entry.ts';
@@ -25,13 +25,14 @@ import { Window } from './window.ts';
 
 export interface StreamOptions {
   readonly store: Store;
-  readonly heads: Heads;
-  readonly tail: Tail;
+  readonly source: EventSource;
   readonly group: Group;
   readonly partition: number;
   readonly epoch: number;
   /** Between two looks at retries that are not known in this process. */
   readonly retryPollMs: number;
+  /** Of follow-up events and of what handlers throw. */
+  readonly redactor?: Redactor | undefined;
   /** Brings an event to the version of its definition. */
   decode(event: StoredEvent): StoredEvent;
   /** Follow-up events are durable: other groups may have them. */
@@ -65,6 +66,8 @@ export class PartitionStream {
   #handledBefore = 0;
   #failedBefore = 0;
   settlements = 0;
+  /** False before the cursor was read: until then the position says nothing. */
+  opened = false;
   /** performance.now() of the last turn of the loop, for the watchdog. */
   turnAt = performance.now();
 
@@ -112,8 +115,8 @@ export class PartitionStream {
 
   /** Offsets known to exist and not looked at yet. */
   get backlog(): number {
-    const { heads, partition } = this.#options;
-    return Math.max(0, heads.of(partition) - this.#window.scanned);
+    const { source, partition } = this.#options;
+    return Math.max(0, source.headOf(partition) - this.#window.scanned);
   }
 
   get underWay(): number {
@@ -155,6 +158,7 @@ export class PartitionStream {
     this.#executor = this.#createExecutor();
     this.#window = new Window();
     this.#window.open(cursor.position, cursor.ahead);
+    this.opened = true;
     this.#seq = cursor.seq;
     for (const key of cursor.blocked) this.#executor.blocked.add(laneOf(key));
     this.#nextDueAt = cursor.blocked.length > 0 ? 0 : Number.POSITIVE_INFINITY;
@@ -185,11 +189,11 @@ export class PartitionStream {
 
   /** Reads what fits into the window and gives it to the handlers. True when it got something. */
   async #fill(): Promise<boolean> {
-    const { group, heads, partition } = this.#options;
+    const { group, source, partition } = this.#options;
     const careful = this.#singles > 0;
     const windowMax = careful ? 1 : group.batchMax;
     const room = windowMax - this.#window.size;
-    if (room <= 0 || heads.of(partition) <= this.#window.scanned) return false;
+    if (room <= 0 || source.headOf(partition) <= this.#window.scanned) return false;
     if (careful && this.#executor.redeliveries > 0) return false;
     if (!careful && this.#lingerMs() > 0) return false;
     const found = await this.#read(room);
@@ -208,11 +212,10 @@ export class PartitionStream {
     return found.scannedTo > 0 && (found.events.length > 0 || !found.atHead);
   }
 
-  async #read(limit: number): Promise<ReadResult> {
-    const { store, tail, group, partition } = this.#options;
+  #read(limit: number): ReadResult | Promise<ReadResult> {
+    const { source, group, partition } = this.#options;
     const after = this.#window.scanned;
-    const request = { partition, after, limit, types: group.types };
-    return tail.read(request, group.typeSet) ?? (await store.log.read(request));
+    return source.read({ partition, after, limit, types: group.types }, group.typeSet);
   }
 
   /** How much longer to wait for a fuller batch. */
@@ -289,6 +292,7 @@ export class PartitionStream {
       this.#singles = Math.max(0, this.#singles - finished.length);
       this.#learn(settlement, result);
       if (result.appended.length > 0) this.#options.onAppended(result.appended);
+      this.#options.source.settled(partition);
     });
   }
 
@@ -346,12 +350,13 @@ export class PartitionStream {
   }
 
   #createExecutor(): Executor {
-    const { group, store, decode } = this.#options;
+    const { group, store, redactor, decode } = this.#options;
     const options = {
       group,
       effects: this.#effects,
       partitions: store.partitions,
       signal: this.#generation.signal,
+      redactor,
       decode,
       onProgress: () => this.#bell.ring(),
     };
