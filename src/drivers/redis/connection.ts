@@ -1,8 +1,9 @@
 /**
  * Connections to one Redis or Valkey, or to a cluster of them: how a command and a script are sent.
  * A lost connection comes back by itself; until then every call fails at once with
- * STORE_UNAVAILABLE, so that callers decide how long they try.
+ * STORE_UNAVAILABLE (or what `translate` makes of it), so that callers decide how long they try.
  */
+import type { ConnectionOptions as SecurityOptions } from 'node:tls';
 import { createClient, createCluster } from '@redis/client';
 import { MillraceError } from '../../core/errors.ts';
 import type { Script } from './scripts.ts';
@@ -11,7 +12,29 @@ import { isUnknownScript, translate } from './server-errors.ts';
 
 export type Arguments = readonly (string | number)[];
 
+/** What the URL cannot say; all of it may be left out. */
+export interface RedisOptions {
+  /** Errors in the words of the port that the connection serves. */
+  readonly translate?: ((error: unknown) => unknown) | undefined;
+  /** How the server's own tools call it. */
+  readonly name?: string | undefined;
+  readonly tls?: SecurityOptions | undefined;
+  /** Asked before each connection; over those of the URL. */
+  readonly credentials?: (() => Promise<RedisCredentials>) | undefined;
+  readonly connectMsMax?: number | undefined;
+  /** Silence after which a half-open connection is given up; 30,000 by default. */
+  readonly silenceMsMax?: number | undefined;
+  /** The connection was lost; it comes back by itself. */
+  readonly onError?: ((error: unknown) => void) | undefined;
+}
+
+export interface RedisCredentials {
+  readonly username?: string;
+  readonly password?: string;
+}
+
 export interface Redis {
+  readonly isCluster: boolean;
   /** Sends a command to the server of `key`, or to any when it is null. */
   send<Reply>(key: string | null, args: readonly string[]): Promise<Reply>;
   /** Runs a script in the slot of `key`. */
@@ -28,8 +51,7 @@ export interface SubscriptionHandlers {
 }
 
 /** Silence after which a half-open connection is given up; pings keep a healthy one from it. */
-const silenceMsMax = 30_000;
-const pingMs = 10_000;
+const silenceMsMaxDefault = 30_000;
 const connectMsMax = 10_000;
 const farewellMsMax = 1_000;
 const reconnectMsMax = 1_000;
@@ -46,21 +68,24 @@ interface Connecting {
 }
 
 /** @throws STORE_UNAVAILABLE, STORE_MISCONFIGURED, CONFIG_INVALID */
-export async function openRedis(url: string): Promise<Redis> {
+export async function openRedis(url: string, options: RedisOptions = {}): Promise<Redis> {
   checkUrl(url);
-  const client = clientOf(url);
+  const client = clientOf(url, options);
   try {
     await connect(client);
     const { isCluster } = await checkServer((args) => client.sendCommand(args));
-    if (!isCluster) return redisOf(url, (_, args) => client.sendCommand(args), client);
-    const cluster = clusterOf(url);
+    if (!isCluster) {
+      const sendOne: Send = (_, args) => client.sendCommand(args);
+      return redisOf({ url, options, isCluster, send: sendOne, client });
+    }
+    const cluster = clusterOf(url, options);
     await connect(cluster);
     client.destroy();
     const send: Send = (key, args) => cluster.sendCommand(key ?? undefined, false, [...args]);
-    return redisOf(url, send, cluster);
+    return redisOf({ url, options, isCluster, send, client: cluster });
   } catch (error) {
     if (client.isOpen) client.destroy();
-    throw translate(error);
+    throw (options.translate ?? translate)(error);
   }
 }
 
@@ -69,10 +94,11 @@ function checkUrl(url: string): void {
   throw new MillraceError('CONFIG_INVALID', `'${url}' is no redis:// or rediss:// URL.`);
 }
 
-function clientOf(url: string) {
-  const client = createClient({ url, ...clientOptions() });
+function clientOf(url: string, options: RedisOptions) {
+  const { socket, ...rest } = clientOptions(url, options);
+  const client = createClient({ url: addressOf(url, options), ...rest, socket: socket as never });
   // Each call hears of its own failure; without a listener Node exits.
-  client.on('error', () => {});
+  client.on('error', (error) => options.onError?.(error));
   return client;
 }
 
@@ -87,46 +113,76 @@ async function connect(client: Connecting): Promise<void> {
   }
 }
 
-function clusterOf(url: string) {
-  const { username, password, protocol } = new URL(url);
-  const { socket, ...rest } = clientOptions();
+/** The client prefers credentials in the URL to all others. */
+function addressOf(url: string, { credentials }: RedisOptions): string {
+  if (credentials === undefined) return url;
+  const address = new URL(url);
+  address.username = '';
+  address.password = '';
+  return address.href;
+}
+
+function clusterOf(url: string, options: RedisOptions) {
+  const { username, password } = new URL(addressOf(url, options));
+  const { socket, ...rest } = clientOptions(url, options);
   const cluster = createCluster({
-    rootNodes: [{ url }],
+    rootNodes: [{ url: addressOf(url, options) }],
     RESP: 2,
     defaults: {
-      ...rest,
-      socket: protocol === 'rediss:' ? { ...socket, tls: true } : socket,
       ...(username && { username: decodeURIComponent(username) }),
       ...(password && { password: decodeURIComponent(password) }),
+      ...rest,
+      socket: socket as never,
     },
   });
-  cluster.on('error', () => {});
+  cluster.on('error', (error) => options.onError?.(error));
   return cluster;
 }
 
 /** A first attempt that fails is the answer; a connection that stood once comes back. */
-function clientOptions() {
+function clientOptions(url: string, options: RedisOptions) {
   const reconnectStrategy = (retries: number): number => {
     const waitMs = Math.min(reconnectMsMax, 20 * 2 ** Math.min(retries, 6));
     return waitMs * (0.75 + Math.random() / 2);
   };
+  const { name, tls, credentials, silenceMsMax = silenceMsMaxDefault } = options;
+  const secured = new URL(url).protocol === 'rediss:';
   return {
     RESP: 2 as const,
     disableOfflineQueue: true,
-    pingInterval: pingMs,
-    socket: { connectTimeout: connectMsMax, socketTimeout: silenceMsMax, reconnectStrategy },
+    pingInterval: silenceMsMax / 3,
+    ...(name && { name }),
+    ...(credentials && {
+      credentialsProvider: { type: 'async-credentials-provider' as const, credentials },
+    }),
+    socket: {
+      ...(secured && { tls: true, ...tls }),
+      connectTimeout: options.connectMsMax ?? connectMsMax,
+      socketTimeout: silenceMsMax,
+      reconnectStrategy,
+    },
   };
 }
 
-function redisOf(url: string, sendCommand: Send, client: Closable): Redis {
+interface Connected {
+  readonly url: string;
+  readonly options: RedisOptions;
+  readonly isCluster: boolean;
+  readonly send: Send;
+  readonly client: Closable;
+}
+
+function redisOf({ url, options, isCluster, send: sendCommand, client }: Connected): Redis {
+  const { translate: told = translate } = options;
   const send = async <Reply>(key: string | null, args: readonly string[]): Promise<Reply> => {
     try {
       return (await sendCommand(key, args)) as Reply;
     } catch (error) {
-      throw translate(error);
+      throw told(error);
     }
   };
   return {
+    isCluster,
     send,
     async run<Reply>(script: Script, key: string, args: Arguments): Promise<Reply> {
       const texts = ['EVALSHA', script.sha, '1', key];
@@ -134,7 +190,7 @@ function redisOf(url: string, sendCommand: Send, client: Closable): Redis {
       try {
         return (await sendCommand(key, texts)) as Reply;
       } catch (error) {
-        if (!isUnknownScript(error)) throw translate(error);
+        if (!isUnknownScript(error)) throw told(error);
       }
       // The server was restarted, or is a new one of the cluster: so it learns the script.
       return send(key, ['EVAL', script.text, ...texts.slice(2)]);
@@ -149,7 +205,7 @@ async function subscribe(
   channel: string,
   { onMessage, onLost }: SubscriptionHandlers,
 ): Promise<() => Promise<void>> {
-  const client = clientOf(url);
+  const client = clientOf(url, {});
   let over = false;
   const lost = (cause: unknown) => {
     if (over) return;

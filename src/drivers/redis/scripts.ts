@@ -64,7 +64,7 @@ function later(parts: string): string {
   );
 }
 
-function script(...parts: readonly string[]): Script {
+export function script(...parts: readonly string[]): Script {
   const text = parts.join('');
   return { sha: createHash('sha1').update(text).digest('hex'), text };
 }

@@ -23,6 +23,7 @@ export async function checkServer(
   if (facts.get('role') === 'slave') {
     throw new MillraceError('STORE_MISCONFIGURED', 'This server is a read-only replica.', {
       fix: 'Connect to the primary.',
+      details: { role: 'replica' },
     });
   }
   const policy = facts.get('maxmemory_policy') ?? 'noeviction';
@@ -30,7 +31,7 @@ export async function checkServer(
     throw new MillraceError(
       'STORE_MISCONFIGURED',
       `This server throws keys away when its memory is full (maxmemory-policy ${policy}).`,
-      { fix: 'Set maxmemory-policy to noeviction: evicted keys would be lost jobs.' },
+      { fix: 'Set maxmemory-policy to noeviction: evicted keys would be lost jobs and events.' },
     );
   }
   return { isCluster: facts.get('cluster_enabled') === '1' };

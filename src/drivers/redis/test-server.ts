@@ -19,17 +19,23 @@ export class TestServer {
   readonly url: string;
   readonly #port: number;
   readonly #directory: string;
+  readonly #options: readonly string[];
   #process: ChildProcess | null = null;
 
-  private constructor(port: number, directory: string) {
+  private constructor(port: number, directory: string, options: readonly string[]) {
     this.#port = port;
     this.#directory = directory;
+    this.#options = options;
     this.url = `redis://127.0.0.1:${port}`;
   }
 
-  static async started(t: TestContext): Promise<TestServer> {
+  /** @param options of the server, over ours: the last one counts. */
+  static async started(
+    t: Pick<TestContext, 'after'>,
+    options: readonly string[] = [],
+  ): Promise<TestServer> {
     const directory = await fs.mkdtemp(path.join(os.tmpdir(), 'millrace-redis-'));
-    const server = new TestServer(await freePort(), directory);
+    const server = new TestServer(await freePort(), directory, options);
     t.after(async () => {
       await server.kill();
       await fs.rm(directory, { recursive: true, force: true });
@@ -41,7 +47,9 @@ export class TestServer {
   async start(): Promise<void> {
     const place = ['--port', `${this.#port}`, '--bind', '127.0.0.1', '--dir', this.#directory];
     const durable = ['--appendonly', 'yes', '--appendfsync', 'always', '--save', ''];
-    this.#process = spawn('redis-server', [...place, ...durable], { stdio: 'ignore' });
+    this.#process = spawn('redis-server', [...place, ...durable, ...this.#options], {
+      stdio: 'ignore',
+    });
     await eventually('the server listens', () => isListening(this.#port));
   }
 
@@ -64,7 +72,7 @@ export class TestServer {
   }
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = net.createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as net.AddressInfo;
