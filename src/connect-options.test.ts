@@ -94,6 +94,19 @@ test('without any file it is what connect() does by itself', () => {
       metricsEveryMs: 60_000,
       buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1],
     },
+    broker: {
+      url: null,
+      topic: 'millrace.events',
+      group: 'millrace',
+      source: 'millrace',
+      createTopics: true,
+      from: 'end',
+      patienceMs: null,
+      lagMax: null,
+      batchMax: 1_000,
+      bufferMax: 5_000,
+      gapMs: 2_000,
+    },
   });
 });
 

@@ -3,8 +3,12 @@
  * Pure: nothing is read here, and what a program adds by itself it spreads over the result.
  */
 import { join } from 'node:path';
-import type { Configuration, TelemetryConfig } from './configuration/configuration.ts';
-import type { ConnectOptions } from './connect.ts';
+import type {
+  BrokerConfig,
+  Configuration,
+  TelemetryConfig,
+} from './configuration/configuration.ts';
+import type { BrokerChoice, ConnectOptions } from './connect.ts';
 import type { JobsOptions } from './jobs/options.ts';
 import type { TelemetryOptions } from './telemetry/settings.ts';
 
@@ -19,7 +23,7 @@ export function connectUrl({ store }: Configuration): string | undefined {
  * const mill = await connect(connectUrl(configuration), connectOptions(configuration));
  */
 export function connectOptions(configuration: Configuration): ConnectOptions {
-  const { events, eventSystem, jobs, store, telemetry, workflows } = configuration;
+  const { broker, events, eventSystem, jobs, store, telemetry, workflows } = configuration;
   const { enabled, defaultDelivery, fireAndForget, durable, metrics } = events;
   const { concurrency: _ofWork, ...jobsOptions } = jobs;
   const { stalenessAction: _theOnlyOne, ...lifecycle } = workflows.lifecycle;
@@ -38,7 +42,21 @@ export function connectOptions(configuration: Configuration): ConnectOptions {
       stalenessSweepMs: workflows.stalenessSweepIntervalMs,
       stalenessBatch: workflows.stalenessBatchSize,
     },
+    broker: brokerChoice(broker),
     telemetry: telemetryOptions(telemetry, metrics.histogramBuckets),
+  };
+}
+
+function brokerChoice(broker: BrokerConfig): BrokerChoice {
+  const { username, password, memberId, clientId, replicas, retentionMs, ...rest } = broker;
+  return {
+    ...rest,
+    ...(username !== null && { username }),
+    ...(password !== null && { password }),
+    ...(memberId !== null && { memberId }),
+    ...(clientId !== null && { clientId }),
+    ...(replicas !== null && { replicas }),
+    ...(retentionMs !== null && { retentionMs }),
   };
 }
 

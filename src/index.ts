@@ -1,5 +1,24 @@
 /** The public face of Millrace: explicit names only, the same that README and the apps use. */
+export {
+  type AsyncApiOptions,
+  type AsyncApiServer,
+  asyncApiDocument,
+} from './brokers/async-api.ts';
+export type { FeedCounts } from './brokers/feed-options.ts';
+export type { Inlet, InletOptions, InletStatus } from './brokers/inlet.ts';
+export type { BrokerLink, BrokerSummary } from './brokers/link.ts';
+export type { LinkStatus, RelayLag } from './brokers/link-status.ts';
+export type { BrokerOptions } from './brokers/options.ts';
+export {
+  BrokerMessageRefused,
+  operatorTenant,
+  type RefusedMessage,
+  refusedGroup,
+} from './brokers/refusals.ts';
+export type { TenantRule } from './brokers/tenant-rule.ts';
+export { type TopicNames, topicNames } from './brokers/topics.ts';
 export type {
+  BrokerConfig,
   Configuration,
   EventSystemMode,
   EventsConfig,
@@ -18,13 +37,18 @@ export {
   loadConfiguration,
 } from './configuration/load.ts';
 export {
+  type BrokerChoice,
+  brokerScheme,
   type ConnectJobsOptions,
   type ConnectOptions,
   connect,
   connectJobs,
+  openBroker,
 } from './connect.ts';
 export { connectOptions, connectUrl } from './connect-options.ts';
 export type { Backoff, BackoffKind, BackoffOption } from './core/backoff.ts';
+export { attributesOf, type ReceivedEvent, readCloudEvent } from './core/cloud-event.ts';
+export { printBatch, printStructured, readBatch, readStructured } from './core/cloud-event-json.ts';
 export type { JobErrorRecord } from './core/error-record.ts';
 export {
   type ErrorCode,
@@ -56,6 +80,14 @@ export type { JobOptions } from './core/job-options.ts';
 export { cancelJob, snooze } from './core/job-outcome.ts';
 export { type DeepReadonly, freezeJson, type JsonValue, parseJson } from './core/json.ts';
 export { partitionFor } from './core/partition.ts';
+export {
+  type DefinitionRedaction,
+  type PersonalKind,
+  personalKinds,
+  type RedactionOptions,
+  type RedactionRules,
+  Redactor,
+} from './core/redaction.ts';
 export type { RetryPolicy } from './core/retry.ts';
 export type { StandardSchemaV1 } from './core/schema.ts';
 export type {
@@ -141,6 +173,14 @@ export {
   type RecoveryStrategy,
 } from './faces/error-recovery.ts';
 export { JobError, QueueError, WorkerError } from './faces/errors.ts';
+export {
+  type EventData,
+  type EventPublisherOptions,
+  EventPublisherService,
+  getPartitionKey,
+  type PublishedEvent,
+  type SnakeCaseEventData,
+} from './faces/event-publisher.ts';
 export type {
   EventDrivenSystem,
   HealthStatus,
@@ -262,11 +302,29 @@ export type { ScheduleView } from './jobs/schedule/schedules.ts';
 export type { CallerTransaction } from './jobs/transaction.ts';
 export type { JobView } from './jobs/view.ts';
 export { type Health, Millrace, type MillraceOptions } from './millrace.ts';
+export type {
+  Broker,
+  BrokerCapabilities,
+  BrokerHealth,
+  BrokerSettings,
+  BrokerSubscription,
+  BrokerTls,
+  BrokerToken,
+  Delivery,
+  LogPlace,
+  OutgoingEvent,
+  PartitionLag,
+  SubscribeOptions as BrokerSubscribeOptions,
+  TopicInfo,
+  TopicPartition,
+  TopicSpec,
+} from './ports/broker.ts';
 export type { DeadLetter, DeadLetterFilter, DeadLetterRef } from './ports/failures.ts';
 export type { CausalNode, EventFilter, EventPage } from './ports/history.ts';
 export type { JobCounts, JobFilter } from './ports/job-queries.ts';
 export type { Limits, QueueSettings, QueueState, WorkerInfo } from './ports/jobs.ts';
 export type { Migration, SqlTransaction, Store } from './ports/store.ts';
+export { pseudonyms } from './pseudonyms.ts';
 export { type DeploymentMode, deploymentModes } from './runtime/heads.ts';
 export { defineTask, TaskBuilder } from './workflows/dag/define-task.ts';
 export { type DefineTemplatesOptions, defineTemplates } from './workflows/dag/define-templates.ts';

@@ -2,21 +2,24 @@
  * The platform assembled over one store: publisher, streams, wakers and watchdog of one process,
  * and the verbs that people use. `connect()` makes one; tests and apps use nothing below it.
  */
+import type { Inlet, InletOptions } from './brokers/inlet.ts';
+import { BrokerLink } from './brokers/link.ts';
+import { BrokerMessageRefused, refusedMessages } from './brokers/refusals.ts';
 import { createCatalogue } from './core/catalogue.ts';
 import { MillraceError } from './core/errors.ts';
 import type { EventDefinition, EventInput } from './core/event.ts';
+import { Redactor } from './core/redaction.ts';
 import { controlEvents } from './events/control.ts';
 import { createDeadLetters, type DeadLetters } from './events/dead-letters.ts';
 import { DomainEvents } from './events/domain/domain-events.ts';
-import type { DomainEventsOptions } from './events/domain/options.ts';
 import { type Published, Publisher } from './events/publisher.ts';
 import { Sequencer } from './events/sequencer.ts';
 import type { AnyDefinition, Subscription } from './events/stream/subscription.ts';
 import { traced } from './events/stream/traced.ts';
-import { type StreamStatus, Streams } from './events/streams.ts';
+import { Streams } from './events/streams.ts';
 import { Jobs } from './jobs/jobs.ts';
-import type { JobsHealth, JobsOptions } from './jobs/options.ts';
 import { asSqlTransaction, type CallerTransaction } from './jobs/transaction.ts';
+import type { Health, MillraceOptions } from './millrace-options.ts';
 import type { HistoryStore } from './ports/history.ts';
 import type { Store } from './ports/store.ts';
 import { TracingSwitch } from './ports/tracing.ts';
@@ -26,57 +29,14 @@ import { Wakers } from './runtime/wakers.ts';
 import type { Telemetry } from './telemetry/telemetry.ts';
 import { dagPlugs } from './workflows/dag/plugs.ts';
 import { WorkflowOperator } from './workflows/operator/operator.ts';
-import type { WorkflowsHealth, WorkflowsOptions } from './workflows/options.ts';
 import { compileSchema } from './workflows/template/json-schema.ts';
 import { Workflows } from './workflows/workflows.ts';
 
-export interface MillraceOptions {
-  /** Definitions beyond those that subscriptions name, for reading and editing events. */
-  readonly events?: readonly AnyDefinition[];
-  /** Which wakers feed the loops; Hybrid by default. */
-  readonly mode?: DeploymentMode;
-  /** Events of one append at most; 1,000 by default. */
-  readonly appendMax?: number;
-  /** Events accepted and not yet durable at most; 20,000 by default. */
-  readonly bufferMax?: number;
-  /** Newest events of each partition kept in memory; 4,096 by default. */
-  readonly tailMax?: number;
-  /** 1,000 ms by default. */
-  readonly heartbeatMs?: number;
-  /** A worker silent for this long is dead; 5,000 ms by default. */
-  readonly timeToLiveMs?: number;
-  /** How long stop() waits for handlers; 30,000 ms by default. */
-  readonly graceMs?: number;
-  /** Poll interval while busy or in PollingOnly, and while other wakers work; 50 and 1,000 ms. */
-  readonly pollMs?: readonly [least: number, most: number];
-  /** For queues; heartbeat, time to live, grace and onError are as for streams unless said. */
-  readonly jobs?: JobsOptions;
-  /** Of `events`: delivery, buffers, retries and dead letters of domain events. */
-  readonly domainEvents?: DomainEventsOptions;
-  /** Of `workflows`; grace and onError are as for streams unless said. */
-  readonly workflows?: WorkflowsOptions;
-  /** Told of errors that were survived; they are counted in `health()` as well. */
-  readonly onError?: (error: unknown, where: string) => void;
-}
-
-export interface Health {
-  readonly status: 'ok' | 'degraded' | 'down';
-  readonly ready: boolean;
-  readonly mode: DeploymentMode;
-  readonly problems: readonly string[];
-  readonly workerId: string;
-  readonly workers: number;
-  readonly listening: boolean;
-  readonly streams: readonly StreamStatus[];
-  /** Of the queues that this process works on. */
-  readonly jobs: JobsHealth;
-  /** Of the runs in this process. */
-  readonly workflows: WorkflowsHealth;
-  readonly errors: number;
-  readonly lastError: string | null;
-}
-
 const pingMsMax = 3_000;
+/** How long a stop publishes what was committed before it leaves the rest to others. */
+const relayGraceMs = 2_000;
+
+export type { Health, MillraceOptions };
 
 export class Millrace {
   readonly store: Store;
@@ -86,6 +46,8 @@ export class Millrace {
   readonly publisher: Publisher;
   /** Off unless connect() was told to switch telemetry on. */
   readonly tracing = new TracingSwitch();
+  /** Off unless options or an application have rules for it. */
+  readonly redaction: Redactor;
   /** Closed with this instance. */
   telemetry: Telemetry | null = null;
   readonly jobs: Jobs;
@@ -94,6 +56,8 @@ export class Millrace {
   readonly operator: WorkflowOperator;
   /** Domain events: declared by workflows, published by steps, subscribed to by anybody. */
   readonly events: DomainEvents<CallerTransaction>;
+  /** Relay, feed and topics; null where the log alone carries the events. */
+  readonly broker: BrokerLink | null;
   readonly #options: MillraceOptions;
   readonly #wakers: Wakers;
   readonly #sequencer: Sequencer;
@@ -108,10 +72,13 @@ export class Millrace {
   constructor(store: Store, options: MillraceOptions = {}, onClose = async () => {}) {
     this.store = store;
     this.#options = options;
+    this.redaction = new Redactor(options.redaction);
+    this.redaction.onWarning = (text) => this.#noteError(new Error(text), 'redaction');
     this.#onClose = onClose;
     this.history = store.history;
     this.#remember([...controlEvents, ...(options.events ?? [])]);
     this.#wakers = this.#createWakers();
+    this.broker = this.#createLink();
     this.#streams = this.#createStreams();
     this.publisher = new Publisher({
       store,
@@ -119,6 +86,8 @@ export class Millrace {
       bufferMax: options.bufferMax ?? 20_000,
       patienceMs: 30_000,
       tracing: this.tracing,
+      redactor: this.redaction,
+      checkRoom: () => this.broker?.checkRoom(),
       onAppended: (events) => this.#wakers.announce(events),
     });
     this.#sequencer = this.#createSequencer();
@@ -128,9 +97,11 @@ export class Millrace {
     this.operator = this.#createOperator();
     this.deadLetters = createDeadLetters({
       failures: store.failures,
+      redactor: this.redaction,
       definition: (type) => this.#definitions.get(type) ?? this.events.definitionOf(type),
       onChanged: (group, partition) => this.#announceRetries(group, partition),
     });
+    if (this.broker !== null) this.subscribe(refusedMessages());
   }
 
   /**
@@ -169,6 +140,26 @@ export class Millrace {
     this.#remember(subscription.events);
   }
 
+  /**
+   * Takes events of other systems from topics of theirs into the log, each once. Resolves once the
+   * broker has accepted it; stopped with this instance.
+   * @example await mill.receive({ topics: ['shop.orders'], events: [OrderPaid] });
+   * @throws MillraceError CONFIG_INVALID, BROKER_DENIED, BROKER_TOPIC_UNKNOWN
+   */
+  async receive(options: InletOptions): Promise<Inlet> {
+    if (this.#closed) throw new MillraceError('SHUTTING_DOWN', 'This instance was stopped.');
+    if (this.broker === null) {
+      throw new MillraceError('CONFIG_INVALID', 'There is no broker to receive events from.', {
+        fix: "Connect with one: connect(url, { broker: 'kafka://host:9092' }).",
+      });
+    }
+    this.#remember(options.events ?? []);
+    return this.broker.receive(options, {
+      publisher: this.publisher,
+      definition: (type) => this.#definitions.get(type) ?? this.events.definitionOf(type),
+    });
+  }
+
   /** Starts the workers of every subscription. Safe to call again after more subscriptions. */
   async start(): Promise<void> {
     if (this.#closed) throw new MillraceError('SHUTTING_DOWN', 'This instance was stopped.');
@@ -176,6 +167,7 @@ export class Millrace {
     if (this.#started) return;
     this.#started = true;
     await this.#wakers.start();
+    this.broker?.start();
     this.#sequencer.start();
     this.events.start();
     await this.jobs.start();
@@ -187,13 +179,17 @@ export class Millrace {
   async stop(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    await this.broker?.stopReceiving();
     await this.operator.stop();
     await this.workflows.stop();
     await this.jobs.stop();
+    this.broker?.quiesce();
     await this.#streams.stop();
+    await this.broker?.leave();
     await this.events.stop();
     await this.publisher.close();
     if (this.#started) await this.#sequencer.stop();
+    await this.broker?.close(relayGraceMs);
     await this.#wakers.stop();
     await this.telemetry?.close();
     await this.store.close();
@@ -216,6 +212,20 @@ export class Millrace {
   /** Of streams and queues: which wakers count, while running. Nothing is lost or restarted. */
   async switchMode(mode: DeploymentMode): Promise<void> {
     await Promise.all([this.#wakers.switchMode(mode), this.jobs.switchMode(mode)]);
+  }
+
+  /** Definitions of this process: given, of subscriptions, and our own. */
+  get definitions(): readonly AnyDefinition[] {
+    return [...this.#definitions.values()];
+  }
+
+  /** The groups of this process and the types that they ask for. */
+  get subscriptions(): readonly { readonly name: string; readonly types: readonly string[] }[] {
+    return this.#streams.subscriptions;
+  }
+
+  definitionOf(type: string): AnyDefinition | undefined {
+    return this.#definitions.get(type) ?? this.events.definitionOf(type);
   }
 
   /** Handler calls, failures and settlements of this process so far. */
@@ -249,6 +259,7 @@ export class Millrace {
     // What it says about the store was said above.
     const works = this.#started && jobs.queues.length > 0;
     if (works && jobs.epoch === null) problems.push('the lease on jobs is lost');
+    problems.push(...(this.broker?.problems() ?? []));
     const down = !storeAnswers || stalled.length > 0;
     return {
       status: down ? 'down' : problems.length > 0 ? 'degraded' : 'ok',
@@ -261,6 +272,7 @@ export class Millrace {
       streams,
       jobs,
       workflows: this.workflows.health(),
+      broker: this.broker?.summary() ?? null,
       errors: this.#errors,
       lastError: this.#lastError,
     };
@@ -302,17 +314,43 @@ export class Millrace {
     });
   }
 
+  #createLink(): BrokerLink | null {
+    const { link, heartbeatMs = 1_000, timeToLiveMs = 5_000 } = this.#options;
+    if (link === undefined) return null;
+    this.#remember([BrokerMessageRefused]);
+    return new BrokerLink(link.broker, link.options, {
+      store: this.store,
+      redactor: this.redaction,
+      heads: this.#wakers.heads,
+      tail: this.#wakers.tail,
+      log: this.#wakers.source,
+      heartbeatMs,
+      timeToLiveMs,
+      positionsAt: (partition) => this.#streams.positionsAt(partition),
+      yieldPartitions: (partitions) => this.#streams.membership.yieldPartitions(partitions),
+      refreshMembership: () => this.#streams.membership.refresh(),
+      append: (event) => this.publisher.append(event),
+      onAppended: (events) => {
+        this.#wakers.announce(events);
+        this.events.heard(events);
+      },
+      tell: (notice) => this.#wakers.tell(notice),
+      onError: (error, where) => this.#noteError(error, where),
+    });
+  }
+
   #createStreams(): Streams {
     const { heartbeatMs = 1_000, timeToLiveMs = 5_000, graceMs = 30_000 } = this.#options;
     return new Streams({
       store: this.store,
-      heads: this.#wakers.heads,
-      tail: this.#wakers.tail,
+      source: this.broker?.source ?? this.#wakers.source,
+      preference: this.broker?.preference,
       workerId: this.workerId,
       heartbeatMs,
       timeToLiveMs,
       graceMs,
       stallMs: 15_000,
+      redactor: this.redaction,
       onAppended: (events) => {
         this.#wakers.announce(events);
         this.events.heard(events);
@@ -423,6 +461,7 @@ export class Millrace {
   /** Failures of a group were changed: the owner of the partition, here or elsewhere, looks. */
   #announceRetries(group: string, partition: number): void {
     this.#streams.lookForRetries(group, partition);
+    this.broker?.lookForRetries(group, partition);
     this.#wakers.tell(`failures ${group} ${partition}`);
   }
 
@@ -430,6 +469,8 @@ export class Millrace {
     if (notice === 'members') this.#streams.membership.refresh();
     const [what, group, partition] = notice.split(' ');
     this.workflows.hear(notice);
+    const asked = this.broker?.hear(notice) ?? null;
+    if (asked !== null) this.#streams.membership.asked(asked);
     if (what === 'failures' && group) this.#streams.lookForRetries(group, Number(partition));
   }
 

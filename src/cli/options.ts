@@ -1,6 +1,7 @@
 /** What all commands share: their surroundings, and the options that say which database. */
 import { type Command, Option } from 'commander';
 import { loadConfiguration } from '../configuration/load.ts';
+import type { ConnectOptions } from '../connect.ts';
 import { connectOptions, connectUrl } from '../connect-options.ts';
 import { usage } from './failure.ts';
 import { dataDefault } from './hint.ts';
@@ -22,6 +23,7 @@ export interface FileFlags {
 export interface PlaceFlags extends FileFlags {
   readonly url?: string;
   readonly data?: string;
+  readonly broker?: string;
 }
 
 export function withFiles(command: Command): Command {
@@ -47,14 +49,28 @@ export function withPlace(command: Command): Command {
     .option('--json', 'print one JSON document');
 }
 
+/** For commands that have to do with a broker. MILLRACE_BROKER is read with the configuration. */
+export function withBroker(command: Command): Command {
+  return command.option(
+    '--broker <url>',
+    'a broker that carries the events: kafka://…, amqp://… or redis://… (MILLRACE_BROKER)',
+  );
+}
+
 /** What the flags say, else the configuration. @throws MillraceError CONFIG_INVALID */
-export function placeOf({ url, data, config, env }: PlaceFlags): Place {
+export function placeOf({ url, data, config, env, broker }: PlaceFlags): Place {
   const { configuration } = loadConfiguration({ directory: config, environment: env });
+  const options = connectOptions(configuration);
   return {
     url: data === undefined ? (url ?? connectUrl(configuration)) : url,
     data: data ?? configuration.store.data,
-    options: connectOptions(configuration),
+    options: broker === undefined ? options : withBrokerUrl(options, broker),
   };
+}
+
+function withBrokerUrl(options: ConnectOptions, url: string): ConnectOptions {
+  const { broker } = options;
+  return { ...options, broker: typeof broker === 'object' ? { ...broker, url } : url };
 }
 
 /** For options that take a number. */

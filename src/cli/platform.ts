@@ -7,6 +7,9 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type ConnectOptions, connect, connectJobs } from '../connect.ts';
 import { type ErrorCode, errorCodes, MillraceError } from '../core/errors.ts';
+import { asyncApiRoutes } from '../http/async-api-routes.ts';
+import { brokerRoutes } from '../http/broker-routes.ts';
+import { cloudEventRoutes } from '../http/cloud-event-routes.ts';
 import { deadLetterRoutes } from '../http/dead-letter-routes.ts';
 import { eventRoutes } from '../http/event-routes.ts';
 import { healthRoutes } from '../http/health-routes.ts';
@@ -51,6 +54,8 @@ export interface Platform {
 export interface OpenOptions {
   /** False to ask and publish only. */
   readonly work: boolean;
+  /** Opens the broker where nothing is worked on: others do not wait for what they do not need. */
+  readonly broker?: boolean;
   /** Workflows to work on, whatever `work` says of the rest. */
   readonly workflows?: readonly AnyWorkflowDefinition[];
   onError?(error: unknown, where: string): void;
@@ -62,9 +67,12 @@ export const loadApp = (): Promise<Exceptions> => import('millrace/exceptions');
 export async function openPlatform(place: Place, options: OpenOptions): Promise<Platform> {
   const { exceptionEvents, installExceptions } = await loadApp();
   const { onError } = options;
+  const { broker, ...placed } = place.options ?? {};
+  const wanted = options.work || options.broker ? broker : undefined;
   if (place.url === undefined) await mkdir(place.data, { recursive: true });
   const mill = await connect(place.url, {
-    ...place.options,
+    ...placed,
+    ...(wanted !== undefined && { broker: wanted }),
     directory: join(place.data, 'postgres'),
     events: [...exceptionEvents],
     ...(onError && { onError }),
@@ -84,9 +92,12 @@ export async function openPlatform(place: Place, options: OpenOptions): Promise<
       routes: [
         ...healthRoutes(mill),
         ...eventRoutes(mill),
+        ...cloudEventRoutes(mill),
+        ...asyncApiRoutes(mill),
         ...deadLetterRoutes(mill),
         ...operationsRoutes({ mill, statistics }),
         ...routesOfJobs(mill.jobs),
+        ...brokerRoutes(mill),
         ...workflowRoutes(workflowDoor(mill)),
         ...workflowDeskRoutes(workflowDoor(mill)),
         ...app.routes,
@@ -136,14 +147,19 @@ type Dispatch = (request: {
 export interface ApiOptions {
   /** Workflows that this process works on while the API is open; a server here has its own. */
   readonly workflows?: readonly AnyWorkflowDefinition[];
+  /** The broker is asked as well. */
+  readonly broker?: boolean;
 }
 
-export async function openApi(place: Place, { workflows = [] }: ApiOptions = {}): Promise<Api> {
+export async function openApi(
+  place: Place,
+  { workflows = [], broker = false }: ApiOptions = {},
+): Promise<Api> {
   if (place.url !== undefined && /^rediss?:/.test(place.url)) return openJobsApi(place);
   const running = place.url === undefined ? await findServer(place.data) : null;
   if (running !== null) return apiOver(dispatchTo(running.url), running.url, async () => {});
   try {
-    const platform = await openPlatform(place, { work: false, workflows });
+    const platform = await openPlatform(place, { work: false, workflows, broker });
     if (workflows.length > 0) await startOrClose(platform);
     return apiOver(
       (request) => platform.server.dispatch(request),

@@ -3,6 +3,7 @@
  * in commands/ that adds itself; errors of all of them are reported in one place.
  */
 import { Command, CommanderError } from 'commander';
+import { addBroker } from './commands/broker.ts';
 import { addConfig } from './commands/config.ts';
 import { addDeadLetters } from './commands/dead-letters.ts';
 import { addEvents } from './commands/events.ts';
@@ -49,6 +50,7 @@ export async function runCli(args: readonly string[], io: Io): Promise<number> {
     addGenerate,
     addHealth,
     addMode,
+    addBroker,
     addConfig,
   ];
   for (const add of adders) add(program, cli);

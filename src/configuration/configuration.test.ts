@@ -312,7 +312,16 @@ describe('what ships', () => {
     const { configuration, entries } = load(t, files);
     assert.deepEqual(configuration, defaultConfiguration());
     const unset = entries.filter(({ source }) => source === 'default').map(({ key }) => key);
-    assert.deepEqual(unset, ['telemetry.otlp_endpoint', 'telemetry.otlp_headers', 'store.url']);
+    assert.deepEqual(unset, [
+      'telemetry.otlp_endpoint',
+      'telemetry.otlp_headers',
+      'store.url',
+      'broker.url',
+      'broker.username',
+      'broker.password',
+      'broker.member_id',
+      'broker.client_id',
+    ]);
   });
 
   it('docs/configuration.md has every key', () => {

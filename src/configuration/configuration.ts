@@ -114,6 +114,30 @@ export interface StoreConfig {
   readonly connectionsMax: number;
 }
 
+export interface BrokerConfig {
+  /** Null: the log carries the events by itself. */
+  readonly url: string | null;
+  readonly username: string | null;
+  readonly password: string | null;
+  readonly topic: string;
+  readonly group: string;
+  readonly memberId: string | null;
+  readonly clientId: string | null;
+  readonly source: string;
+  readonly createTopics: boolean;
+  /** Null: the broker's default; so with the retention. */
+  readonly replicas: number | null;
+  readonly retentionMs: number | null;
+  readonly from: 'start' | 'end';
+  /** Null: groups wait for as long as it takes. */
+  readonly patienceMs: number | null;
+  /** Null: publishing is never refused. */
+  readonly lagMax: number | null;
+  readonly batchMax: number;
+  readonly bufferMax: number;
+  readonly gapMs: number;
+}
+
 export interface Configuration {
   /** Name of the environment whose files were read. */
   readonly environment: string;
@@ -123,6 +147,7 @@ export interface Configuration {
   readonly workflows: WorkflowsConfig;
   readonly jobs: JobsConfig;
   readonly store: StoreConfig;
+  readonly broker: BrokerConfig;
 }
 
 export function configurationOf(values: Values, environment: string): Configuration {
@@ -157,6 +182,29 @@ export function configurationOf(values: Values, environment: string): Configurat
       data: values['store.data'],
       connectionsMax: values['store.connections_max'],
     },
+    broker: brokerOf(values),
+  };
+}
+
+function brokerOf(values: Values): BrokerConfig {
+  return {
+    url: values['broker.url'],
+    username: values['broker.username'],
+    password: values['broker.password'],
+    topic: values['broker.topic'],
+    group: values['broker.group'],
+    memberId: values['broker.member_id'],
+    clientId: values['broker.client_id'],
+    source: values['broker.source'],
+    createTopics: values['broker.create_topics'],
+    replicas: values['broker.replicas'] || null,
+    retentionMs: values['broker.retention'],
+    from: values['broker.from'],
+    patienceMs: values['broker.patience'],
+    lagMax: values['broker.lag_max'] || null,
+    batchMax: values['broker.batch_max'],
+    bufferMax: values['broker.buffer_max'],
+    gapMs: values['broker.gap'],
   };
 }
 

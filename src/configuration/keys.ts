@@ -2,6 +2,7 @@
  * Every key of the configuration: its path, kind, default and what it does. The files under
  * config/millrace/base, the table in docs/configuration.md and the checks are made from this list.
  */
+import { sharedTopicDefault } from '../brokers/topics.ts';
 import { deliveryDefault, deliveryModes } from '../core/workflow/domain-event.ts';
 import {
   bounds,
@@ -273,7 +274,70 @@ const store = {
   }),
 } as const;
 
-export const keys = { ...eventSystem, ...events, ...telemetry, ...workflows, ...jobs, ...store };
+const broker = {
+  'broker.url': optionalText(
+    'A broker that carries the events, such as `kafka://host:9092`; not set: the log does.',
+    { variables: ['MILLRACE_BROKER', 'MILLRACE_BROKER_URL'], secret: true },
+  ),
+  'broker.username': optionalText('Over that of the URL.', {
+    variables: ['MILLRACE_BROKER_USERNAME'],
+  }),
+  'broker.password': optionalText('Over that of the URL.', {
+    variables: ['MILLRACE_BROKER_PASSWORD'],
+    secret: true,
+  }),
+  'broker.topic': text(
+    sharedTopicDefault,
+    'Where events go: one topic, or one for each `{tenant}`.',
+    { variables: ['MILLRACE_BROKER_TOPIC'] },
+  ),
+  'broker.group': text('millrace', 'Processes of one name share what the broker brings.', {
+    variables: ['MILLRACE_BROKER_GROUP'],
+  }),
+  'broker.member_id': optionalText('A stable name of this process, for quick restarts.', {
+    variables: ['MILLRACE_BROKER_MEMBER_ID'],
+  }),
+  'broker.client_id': optionalText("How the broker's own tools call this process."),
+  'broker.source': text('millrace', 'CloudEvents source of what is published.'),
+  'broker.create_topics': toggle(true, 'Make topics that are missing.'),
+  'broker.replicas': whole(0, "Copies of a topic that is made; 0: the broker's default.", {
+    most: 100,
+  }),
+  'broker.retention': durationOrNever(
+    'never',
+    'How long messages of a topic that is made are kept; "never": the broker\'s default.',
+    { least: '1s' },
+  ),
+  'broker.from': oneOf(
+    ['start', 'end'],
+    'end',
+    'Where a relay begins that was never there: with all of the log, or with what comes.',
+  ),
+  'broker.patience': durationOrNever(
+    'never',
+    'How long groups wait for a broker that is away before they read the log.',
+  ),
+  'broker.lag_max': whole(0, 'Refuse to publish while the broker lags by more; 0: never.', {}),
+  'broker.batch_max': whole(1_000, 'Events of one publish at most.', { least: 1, most: 10_000 }),
+  'broker.buffer_max': whole(5_000, 'Events of a partition kept for a slow group.', {
+    least: 10,
+    most: 1_000_000,
+  }),
+  'broker.gap': duration('2s', 'What the broker has not brought by then is read from the log.', {
+    least: '10ms',
+    most: '10m',
+  }),
+} as const;
+
+export const keys = {
+  ...eventSystem,
+  ...events,
+  ...telemetry,
+  ...workflows,
+  ...jobs,
+  ...store,
+  ...broker,
+};
 export type KeyPath = keyof typeof keys;
 export type Values = {
   readonly [Path in KeyPath]: (typeof keys)[Path] extends Key<infer Value> ? Value : never;
@@ -289,6 +353,7 @@ export const fileOfSection: Readonly<Record<string, string>> = {
   workflows: 'workflows.toml',
   jobs: 'jobs.toml',
   store: 'store.toml',
+  broker: 'broker.toml',
 };
 
 export function keyAt(path: string): Key | undefined {

@@ -1,12 +1,13 @@
 /** The log as history: by key, type, time and correlation, one event, and its tree of causes. */
 import { MillraceError } from '../core/errors.ts';
 import type { Millrace } from '../millrace.ts';
+import { structuredReply, wantsStructured } from './cloud-event-binding.ts';
 import { booleanOf, integerOf, listOf, uuidOf } from './parameters.ts';
 import type { Route, RouteRequest } from './route.ts';
 
 const filters = ['key', 'type', 'correlation', 'from', 'to', 'limit', 'after', 'newestFirst'];
 
-export function eventRoutes({ history }: Millrace): readonly Route[] {
+export function eventRoutes({ history, store }: Millrace): readonly Route[] {
   return [
     {
       method: 'GET',
@@ -20,10 +21,11 @@ export function eventRoutes({ history }: Millrace): readonly Route[] {
     {
       method: 'GET',
       path: '/api/events/:id',
-      async handle({ tenantId, params }) {
+      async handle({ tenantId, params, headers }) {
         const event = await history.find(tenantId, uuidOf(params, 'id'));
         if (event === null) throw unknownEvent(params.id, tenantId);
-        return { body: event };
+        if (!wantsStructured(headers)) return { body: event };
+        return structuredReply(event, { source: 'millrace', logId: store.logId });
       },
     },
     {

@@ -31,6 +31,8 @@ export interface RouteRequest {
   readonly body: JsonValue | undefined;
   /** The header idempotency-key; null when it was not sent. */
   readonly idempotencyKey: string | null;
+  /** As they came, names in lower case; one that came several times is joined by commas. */
+  readonly headers: Readonly<Record<string, string | undefined>>;
   /** Aborted when the caller has gone, or the server stops. */
   readonly signal: AbortSignal;
 }
@@ -41,6 +43,8 @@ export interface RouteReply {
   readonly body: unknown;
   /** The body is a text of this media type; JSON by default. */
   readonly textType?: string;
+  /** Beside those that every answer has. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 export function requestInvalid(message: string, fix?: string): MillraceError {

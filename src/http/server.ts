@@ -41,6 +41,8 @@ const requestTimeoutMs = 30_000;
 const headersTimeoutMs = 10_000;
 /** An exception id may have 256 characters, each of them escaped. */
 const parameterCharsMax = 1_024;
+/** JSON, and what is JSON by its name: `application/cloudevents+json`. */
+const jsonTypes = /^application\/(?:[\w.-]+\+)?json(?:\s*;|$)/i;
 const loopback = new Set(['127.0.0.1', '::1', 'localhost']);
 
 export function createHttpServer({ routes, onError }: HttpServerOptions): HttpServer {
@@ -101,22 +103,18 @@ function checkLoopback(host: string): void {
 function readJson(app: FastifyInstance): void {
   const utf8 = new TextDecoder('utf-8', { fatal: true });
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser(
-    'application/json',
-    { parseAs: 'buffer' },
-    async (_: unknown, bytes: Buffer) => {
-      if (bytes.length === 0) return undefined;
-      let text: string;
-      try {
-        text = utf8.decode(bytes);
-      } catch {
-        throw new MillraceError('PAYLOAD_NOT_JSON', 'The body is not UTF-8.', {
-          fix: 'Encode the body as UTF-8.',
-        });
-      }
-      return parseJson(text, { root: 'body', keysMax: bodyKeysMax });
-    },
-  );
+  app.addContentTypeParser(jsonTypes, { parseAs: 'buffer' }, async (_: unknown, bytes: Buffer) => {
+    if (bytes.length === 0) return undefined;
+    let text: string;
+    try {
+      text = utf8.decode(bytes);
+    } catch {
+      throw new MillraceError('PAYLOAD_NOT_JSON', 'The body is not UTF-8.', {
+        fix: 'Encode the body as UTF-8.',
+      });
+    }
+    return parseJson(text, { root: 'body', keysMax: bodyKeysMax });
+  });
 }
 
 function addRoute(app: FastifyInstance, route: Route, stopping: AbortSignal): void {
@@ -137,10 +135,12 @@ function addRoute(app: FastifyInstance, route: Route, stopping: AbortSignal): vo
         query,
         body: request.body as RouteRequest['body'],
         idempotencyKey: idempotencyKeyOf(request),
+        headers: headersOf(request),
         signal: AbortSignal.any([gone.signal, stopping]),
       };
-      const { status = 200, body, textType } = await route.handle(routed);
+      const { status = 200, body, textType, headers } = await route.handle(routed);
       reply.code(status);
+      if (headers !== undefined) reply.headers(headers);
       return textType ? sendText(reply, textType, String(body)) : sendJson(reply, body);
     },
   });
@@ -179,6 +179,14 @@ function tenantOf(
 function idempotencyKeyOf({ headers }: FastifyRequest): string | null {
   const key = headers['idempotency-key'];
   return typeof key === 'string' && key !== '' ? key : null;
+}
+
+function headersOf({ headers }: FastifyRequest): RouteRequest['headers'] {
+  const texts = Object.entries(headers).map(([name, value]) => [
+    name,
+    Array.isArray(value) ? value.join(', ') : value,
+  ]);
+  return Object.fromEntries(texts);
 }
 
 const foreign = failure(403, 'REQUEST_INVALID', 'This API answers to this machine only.', {

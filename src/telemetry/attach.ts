@@ -13,7 +13,12 @@ import type { JobMiddleware } from '../jobs/executor.ts';
 import type { Tracing, TracingSwitch } from '../ports/tracing.ts';
 import type { RunObserver } from '../workflows/run/observer.ts';
 import type { TelemetrySettings } from './settings.ts';
-import { startTelemetry, type Telemetry, type TelemetrySources } from './telemetry.ts';
+import {
+  type RelayLagReading,
+  startTelemetry,
+  type Telemetry,
+  type TelemetrySources,
+} from './telemetry.ts';
 
 /** What telemetry needs of a platform. */
 export interface Observed {
@@ -32,6 +37,11 @@ export interface Observed {
     reportHandled(report: ReportHandled): void;
   };
   totals(): object;
+  /** Null or absent without a broker. */
+  readonly broker?: {
+    totals(): object;
+    relayLag(): Promise<readonly RelayLagReading[]>;
+  } | null;
 }
 
 export async function attachTelemetry(
@@ -42,6 +52,7 @@ export async function attachTelemetry(
     workerId: platform.workerId,
     taskCounts: () => platform.workflows.counts(),
     totals: () => totalsOf(platform),
+    relayLag: platform.broker ? () => relayLagOf(platform) : null,
   };
   const telemetry = await startTelemetry(settings, sources);
   platform.tracing.use(telemetry.tracing);
@@ -63,6 +74,10 @@ function aroundJob(tracing: Tracing, job: JobContext, next: () => Promise<unknow
   return tracing.run({ name: 'job.handle', traceparent, attributes }, next);
 }
 
+async function relayLagOf({ broker }: Observed): Promise<readonly RelayLagReading[]> {
+  return (await broker?.relayLag()) ?? [];
+}
+
 type Total = readonly [name: string, labels: Readonly<Record<string, string>>, value: number];
 
 function totalsOf(platform: Observed): Total[] {
@@ -74,6 +89,7 @@ function totalsOf(platform: Observed): Total[] {
   };
   plain('events', platform.totals());
   plain('jobs', platform.jobs.totals());
+  if (platform.broker) plain('broker', platform.broker.totals());
   const { handlerSeconds: _, ...counted } = platform.events.metrics();
   for (const [what, numbers] of Object.entries(counted)) {
     const name = domainEventMetricNames[what as keyof typeof counted];

@@ -26,6 +26,14 @@ export interface TelemetrySources {
     labels: Readonly<Record<string, string>>,
     value: number,
   ])[];
+  /** How far the broker is behind the log; left out without one. */
+  readonly relayLag?: (() => Promise<readonly RelayLagReading[]>) | null;
+}
+
+export interface RelayLagReading {
+  readonly partition: number;
+  readonly events: number;
+  readonly seconds: number;
 }
 
 export interface Telemetry {
@@ -92,10 +100,12 @@ function instrument(
   reportCounters(readings, recorder);
   reportGauges(readings, recorder, sources);
   reportTotals(readings, sources);
+  reportLag(readings, sources);
   const eventHandled: ReportHandled = (delivery, value) => ofEvent.record(value, { delivery });
   return { recorder, eventHandled, readings };
 }
 
+type LagGaugeName = `millrace.broker.relay_lag.${'events' | 'seconds'}`;
 type Read = (result: ObservableResult) => Promise<void> | void;
 
 /** What is read when somebody collects. A meter of the application outlives the platform. */
@@ -110,7 +120,7 @@ class Readings {
   counter(name: string, read: Read): void {
     this.#add(this.#meter.createObservableCounter(name), read);
   }
-  gauge(name: GaugeName, read: Read): void {
+  gauge(name: GaugeName | LagGaugeName, read: Read): void {
     this.#add(this.#meter.createObservableGauge(name), read);
   }
 
@@ -154,6 +164,18 @@ function reportGauges(readings: Readings, recorder: Recorder, sources: Telemetry
   sum('tasker.tasks.active', active);
   sum('tasker.tasks.waiting', waiting);
   sum('tasker.tasks.blocked', ['blocked_by_failures']);
+}
+
+/** How far the broker is behind the log; of all processes, so one of them need report it. */
+function reportLag(readings: Readings, { relayLag }: TelemetrySources): void {
+  if (!relayLag) return;
+  for (const what of ['events', 'seconds'] as const) {
+    readings.gauge(`millrace.broker.relay_lag.${what}`, async (result) => {
+      for (const lag of await relayLag()) {
+        result.observe(lag[what], { partition: String(lag.partition) });
+      }
+    });
+  }
 }
 
 /** The sources name all that they will ever report, with zeros at first. */

@@ -1,4 +1,4 @@
-/** `millrace generate events`: TypeScript types from the schemas of the events of templates. */
+/** `millrace generate`: TypeScript types from the events of templates, and AsyncAPI documents. */
 import { readFile, writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { deliveryDefault } from '../../core/workflow/domain-event.ts';
@@ -9,6 +9,7 @@ import { loadTemplates } from '../../workflows/template/load.ts';
 import { exitCodes, usage } from '../failure.ts';
 import { line } from '../io.ts';
 import type { Cli } from '../options.ts';
+import { addGenerateAsyncApi } from './generate-asyncapi.ts';
 
 interface GenerateFlags {
   readonly out?: string;
@@ -16,9 +17,11 @@ interface GenerateFlags {
 }
 
 export function addGenerate(program: Command, cli: Cli): void {
-  program
+  const commands = program
     .command('generate')
-    .description('files that are made from templates')
+    .description('files that are made from templates and definitions');
+  addGenerateAsyncApi(commands, cli);
+  commands
     .command('events')
     .description('TypeScript types of domain events, so that publish and subscribe know payloads')
     .argument('<templates...>', 'files, directories or globs of YAML templates')

@@ -13,7 +13,7 @@ import { finish } from '../finish.ts';
 import { hint } from '../hint.ts';
 import { type IngestReport, ingestFiles, localSink } from '../ingest-run.ts';
 import { type Io, line, printJson } from '../io.ts';
-import { type Cli, integer, type PlaceFlags, placeOf, withPlace } from '../options.ts';
+import { type Cli, integer, type PlaceFlags, placeOf, withBroker, withPlace } from '../options.ts';
 import { takeBaseline } from '../pipeline.ts';
 import { isBusy, openPlatform, type Place, type Platform } from '../platform.ts';
 import { findServer, removeServerFile, writeServerFile } from '../server-file.ts';
@@ -31,7 +31,7 @@ const portDefault = 4280;
 const portTries = 20;
 
 export function addStart(program: Command, cli: Cli): void {
-  withDefinitions(withPlace(program.command('start')))
+  withDefinitions(withBroker(withPlace(program.command('start'))))
     .description('start the database, the workers and the API; ingest the sample; serve')
     .option('--once', 'end after the summary')
     .addOption(
@@ -56,6 +56,9 @@ async function start(flags: StartFlags, cli: Cli): Promise<void> {
   let address: string | null = null;
   try {
     await platform.mill.start();
+    const { broker } = platform.mill;
+    if (broker)
+      say(pc.dim(`events travel by ${broker.broker.name}, topic ${broker.topics.template}`));
     if (!flags.once) address = await serve(platform, place, flags.port, say);
     const summary = await ingestSample(platform, io, { sample: flags.sample, quiet });
     if (quiet) printJson(io, { url: address, ...summary });
