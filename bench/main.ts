@@ -1,12 +1,14 @@
 /**
  * `npm run bench -- append|pipeline [--seconds N] [--partitions N] [--json]`,
  * `npm run bench -- jobs [--jobs N] [--rounds N] [--only a,b] [--quick] [--seed N] [--json]`,
- * `npm run bench -- workflows [--rounds N] [--only a,b] [--quick] [--json]`:
- * measures on an embedded Postgres of its own, prints a table for people and, last, one JSON object
- * for scripts.
+ * `npm run bench -- workflows [--rounds N] [--only a,b] [--quick] [--json]`,
+ * `npm run bench -- brokers [--seconds N] [--rounds N] [--only kafka,redis] [--json]`:
+ * measures on an embedded Postgres of its own (brokers: beside the servers of KAFKA_URL, AMQP_URL
+ * and REDIS_URL), prints a table for people and, last, one JSON object for scripts.
  */
 import { parseArgs } from 'node:util';
 import { benchAppend } from './append.ts';
+import { benchBrokers } from './brokers/brokers.ts';
 import { benchJobs } from './jobs/jobs.ts';
 import { jobsTable } from './jobs/table.ts';
 import { benchPipeline } from './pipeline.ts';
@@ -60,9 +62,19 @@ function workflows(): Promise<object> {
   });
 }
 
+function brokers(): Promise<object> {
+  return benchBrokers({
+    seconds: number(values.seconds, 5),
+    rounds: number(values.rounds, 5),
+    only: only(),
+    log,
+  });
+}
+
 const benches: Readonly<Record<string, () => Promise<object>>> = {
   jobs,
   workflows,
+  brokers,
   append: () => benchAppend({ seconds: number(values.seconds, 20), partitions }),
   pipeline: () => benchPipeline({ seconds: number(values.seconds, 60), partitions, log }),
 };
