@@ -2,14 +2,20 @@
 # Outside servers for tests and trials, on machines without a container engine (else: compose.yaml).
 #
 #   eval "$(scripts/services.sh up postgres)"     start, then set DATABASE_URL in this shell
-#   scripts/services.sh up [postgres redis rabbitmq kafka]
-#   scripts/services.sh down [postgres redis rabbitmq kafka]
+#   scripts/services.sh up [postgres redis rabbitmq kafka kafka-cluster]
+#   scripts/services.sh down [postgres redis rabbitmq kafka kafka-cluster]
+#
+#   postgres        DATABASE_URL        15 or newer, of the distribution
+#   redis           REDIS_URL
+#   rabbitmq        AMQP_URL
+#   kafka           KAFKA_URL           one node of Apache Kafka; MILLRACE_KAFKA_NODES=3: three
+#   kafka-cluster   KAFKA_CLUSTER_URL   three nodes beside that one; only when named
 #
 # Servers come from Debian packages, installed when missing; Apache Kafka, which has none, comes from
-# Maven Central (kafka.sh). MILLRACE_KAFKA_NODES=3 starts three of it. They listen on 127.0.0.1 only, each with
-# a password of its own, data below ${XDG_STATE_HOME:-/tmp}/millrace-services and fsync on. `up` twice
-# is `up` once; `down` stops what `up` started, nothing else, and keeps the data. Standard output
-# carries shell lines only; everything for people goes to standard error.
+# Maven Central (kafka/kafka.sh). They listen on 127.0.0.1 only, each but Kafka with a password of
+# its own, data below ${XDG_STATE_HOME:-/tmp}/millrace-services and fsync on. `up` twice is `up`
+# once; `down` stops what `up` started, nothing else, and keeps the data; `down kafka` stops all its
+# nodes. Standard output carries shell lines only; everything for people goes to standard error.
 set -euo pipefail
 
 readonly state="${XDG_STATE_HOME:-/tmp}/millrace-services"
@@ -26,7 +32,7 @@ die() {
   exit 1
 }
 usage() {
-  printf 'usage: scripts/services.sh up|down [postgres redis rabbitmq kafka]\n' >&2
+  printf 'usage: scripts/services.sh up|down [postgres redis rabbitmq kafka kafka-cluster]\n' >&2
   exit 2
 }
 
@@ -309,6 +315,29 @@ down_rabbitmq() {
 # shellcheck source=scripts/kafka/kafka.sh
 source "$scripts/kafka/kafka.sh"
 
+up_kafka_cluster() {
+  # Its line says KAFKA_URL, which is the single node's name.
+  MILLRACE_KAFKA_NODES=3 up_kafka 3>&1 1>&2 | sed 's/KAFKA_URL/KAFKA_CLUSTER_URL/' >&3
+}
+
+down_kafka_cluster() {
+  local home pids=() pid
+  for home in "$state"/kafka-3-*; do
+    if is_running "$home/pid" kafka.Kafka; then pids+=("$(<"$home/pid")"); fi
+  done
+  # All at once: each hands its partitions to the others, and the last ones wait for nobody.
+  if ((${#pids[@]} == 0)); then return; fi
+  kill -TERM "${pids[@]}"
+  local deadline=$((SECONDS + 20))
+  for pid in "${pids[@]}"; do
+    while kill -0 "$pid" 2>/dev/null; do
+      if ((SECONDS >= deadline)); then kill -KILL "$pid"; fi
+      sleep 0.1
+    done
+  done
+  say "${#pids[@]} nodes of the kafka cluster are stopped"
+}
+
 # --- all of them -------------------------------------------------------------------------------
 
 main() {
@@ -320,7 +349,7 @@ main() {
   if [[ ${#services[@]} -eq 0 ]]; then services=("${all_services[@]}"); fi
   for service in "${services[@]}"; do
     case $service in
-    postgres | redis | rabbitmq | kafka) ;;
+    postgres | redis | rabbitmq | kafka | kafka-cluster) ;;
     *) usage ;;
     esac
   done
@@ -331,7 +360,7 @@ main() {
   flock 9 # two runs at once would start two servers on one directory
   cd "$state" # the servers' users may not be able to enter where we were called
 
-  for service in "${services[@]}"; do "${verb}_$service"; done
+  for service in "${services[@]}"; do "${verb}_${service//-/_}"; done
 }
 
 main "$@"
