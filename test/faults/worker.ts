@@ -4,8 +4,8 @@
  * output.
  */
 import { connect } from 'millrace';
-import pg from 'pg';
-import { type PipelineOptions, subscribePipeline } from './pipeline.ts';
+import { outsideOf } from './outside.ts';
+import { subscribePipeline } from './pipeline.ts';
 
 export interface WorkerOptions {
   readonly url: string;
@@ -20,17 +20,6 @@ export interface WorkerOptions {
 const options = JSON.parse(process.env.FAULT_OPTIONS ?? '{}') as WorkerOptions;
 const { url, worker, handlerMs, heartbeatMs, timeToLiveMs } = options;
 
-/** Statements of a pool of its own, each committed at once. */
-function outside(): NonNullable<PipelineOptions['outside']> {
-  const pool = new pg.Pool({ connectionString: url });
-  pool.on('error', () => {});
-  return {
-    async query<Row>(text: string, values: readonly unknown[] = []) {
-      return (await pool.query(text, [...values])).rows as Row[];
-    },
-  };
-}
-
 const mill = await connect(url, {
   migrate: false,
   heartbeatMs,
@@ -40,7 +29,7 @@ const mill = await connect(url, {
 subscribePipeline(mill, {
   worker,
   handlerMs,
-  ...(options.effectsOutside && { outside: outside() }),
+  ...(options.effectsOutside && { outside: outsideOf(url) }),
 });
 process.on('SIGTERM', () => void mill.stop().then(() => process.exit(0)));
 await mill.start();
