@@ -35,7 +35,7 @@ export type Admission =
     };
 
 /** Where an event keeps what its sender called it, when it is an event of ours. */
-export const sourceName = 'cloudevents.source';
+const sourceName = 'cloudevents.source';
 export const idName = 'cloudevents.id';
 export const typeName = 'cloudevents.type';
 

@@ -80,7 +80,9 @@ test("a step's transaction that a seized run refuses is rolled back", async () =
   const begin: WorkflowStore['begin'] = async () => ({
     tx: { query: async () => [] },
     commit: () => assert.fail('nothing of it is stored'),
-    rollback: async () => void (rolledBack += 1),
+    rollback: async () => {
+      rolledBack += 1;
+    },
   });
   const run = hold(verb(1, 'nothing'), [], { begin });
   const transaction = await run.begin();

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { inspect } from 'node:util';
-import { MillraceError } from '../../../core/errors.ts';
 import { brokerScheme } from '../../../connect.ts';
+import { MillraceError } from '../../../core/errors.ts';
 import type { BrokerSettings } from '../../../ports/broker.ts';
 import { kafkaPresets } from './presets.ts';
 import { clientSettings } from './settings.ts';
