@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { describe, it } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { noRabbitmq, RabbitmqServer } from '../../../test/support/rabbitmq-server.ts';
 import { describeBroker } from '../../ports/broker.conformance.ts';
 import type { BrokerFixture } from '../../ports/broker.fixtures.conformance.ts';
@@ -21,9 +20,6 @@ async function fixture(): Promise<BrokerFixture> {
     group: () => `group-${randomUUID()}`,
     openRefused: () => openRabbitmqBroker({ url: url.href }),
     async restart(whileDown) {
-      // RabbitMQ writes the names of new quorum queues down half a second after the last one; a
-      // node on its own that is killed before leaves them broken (docs/rabbitmq.md).
-      await sleep(1_000);
       await server.kill();
       await whileDown?.();
       await server.start();
