@@ -13,6 +13,9 @@ const rawBytesMax = 65_536;
 const isCompressed = 0b111;
 const isTransactional = 0b1_0000;
 const isControl = 0b10_0000;
+/** The format that has headers, of Kafka 0.11 and newer; older messages stay as they were written. */
+const magicNow = 2;
+const magicAt = 16;
 
 /** Attributes that `readCloudEvent` asks for, each with a place of its own. */
 const attributes = [
@@ -59,6 +62,8 @@ export interface Aborted {
   readonly firstOffset: number;
 }
 
+const none = Buffer.alloc(0);
+
 /** What was fetched of one partition and is not delivered yet. */
 export class BatchReader {
   /** Where the next fetch begins. */
@@ -72,7 +77,9 @@ export class BatchReader {
   /** Producers in a transaction that is known to end as given up. */
   #givenUp = new Set<bigint>();
   /** The batch under way. */
-  #records: Buffer = Buffer.alloc(0);
+  #records: Buffer = none;
+  /** It is one message, or one compressed set of them, of a format before this one. */
+  #isOld = false;
   #at = 0;
   #left = 0;
   #base = 0;
@@ -111,10 +118,15 @@ export class BatchReader {
    */
   push(bytes: Buffer, aborted: Aborted[]): boolean {
     let end = 0;
-    while (end + headerBytes <= bytes.length) {
-      const next = end + 12 + bytes.readInt32BE(end + 8);
+    while (end + magicAt < bytes.length) {
+      const length = bytes.readInt32BE(end + 8);
+      const next = end + 12 + length;
+      const isOld = (bytes[end + magicAt] as number) < magicNow;
+      if (length < (isOld ? 14 : headerBytes - 12)) {
+        throw new Error(`what comes at offset ${this.fetchOffset} is no batch of records`);
+      }
       if (next > bytes.length) break;
-      const last = offsetAt(bytes, end) + bytes.readInt32BE(end + 23);
+      const last = offsetAt(bytes, end) + (isOld ? 0 : bytes.readInt32BE(end + 23));
       if (last >= this.fetchOffset) this.fetchOffset = last + 1;
       end = next;
     }
@@ -141,7 +153,11 @@ export class BatchReader {
   #openBatch(): boolean {
     for (;;) {
       const chunk = this.#chunks[0];
-      if (chunk === undefined) return false;
+      if (chunk === undefined) {
+        // A slice keeps the whole answer of megabytes in memory.
+        this.#records = none;
+        return false;
+      }
       const { bytes } = chunk;
       const start = this.#chunkAt;
       if (start >= bytes.length) {
@@ -152,6 +168,13 @@ export class BatchReader {
       const end = start + 12 + bytes.readInt32BE(start + 8);
       this.#chunkAt = end;
       this.waitingBytes -= end - start;
+      this.#isOld = (bytes[start + magicAt] as number) < magicNow;
+      if (this.#isOld) {
+        this.#records = bytes.subarray(start, end);
+        this.#base = offsetAt(bytes, start);
+        this.#left = 1;
+        return true;
+      }
       const flags = bytes.readInt16BE(start + 21);
       this.#base = offsetAt(bytes, start);
       const producerId = bytes.readBigInt64BE(start + 43);
@@ -192,7 +215,29 @@ export class BatchReader {
     while ((this.#records[this.#at++] as number) >= 0x80);
   }
 
+  /** Format 0 and 1 have no headers, so no CloudEvent can be in them: people see the value. */
+  #readOld(): Delivery | null {
+    const bytes = this.#records;
+    this.#left = 0;
+    if (this.#base < this.#from) return null;
+    this.#from = this.#base + 1;
+    const magic = bytes[magicAt] as number;
+    const keyAt = magic === 0 ? 18 : 26;
+    const valueAt = keyAt + 8 + Math.max(0, bytes.readInt32BE(keyAt));
+    const value = bytes.subarray(Math.min(valueAt, bytes.length));
+    return {
+      topic: this.#topic,
+      partition: this.#partition,
+      position: String(this.#base),
+      event: null,
+      problem: `It is in Kafka's message format ${magic}, which has no headers: no CloudEvent.`,
+      raw: Uint8Array.from(value.subarray(0, rawBytesMax)),
+      redelivered: false,
+    };
+  }
+
   #readRecord(): Delivery | null {
+    if (this.#isOld) return this.#readOld();
     const length = this.#varint();
     const end = this.#at + length;
     this.#at += 1; // attributes of the record: none are defined

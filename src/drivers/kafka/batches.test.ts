@@ -222,4 +222,47 @@ describe('record batches of Kafka', () => {
     assert.equal(deliveries[2]?.event?.partitionKey, 'by-key');
     assert.equal(deliveries[2]?.event?.place, null);
   });
+
+  it('of formats 0 and 1 come with what is wrong, and none is skipped', () => {
+    const old = (offset: number, magic: number, value: string) => {
+      const time = Buffer.alloc(magic === 0 ? 0 : 8);
+      const lengths = [Buffer.alloc(4), Buffer.alloc(4)] as const;
+      lengths[0].writeInt32BE(1);
+      lengths[1].writeInt32BE(value.length);
+      const rest = Buffer.concat([
+        Buffer.of(0, 0, 0, 0, magic, 0),
+        time,
+        lengths[0],
+        Buffer.from('k'),
+        lengths[1],
+        Buffer.from(value),
+      ]);
+      const head = Buffer.alloc(12);
+      head.writeBigInt64BE(BigInt(offset), 0);
+      head.writeInt32BE(rest.length, 8);
+      return Buffer.concat([head, rest]);
+    };
+    const tail = batchOf([outgoing(1)], 9);
+    const bytes = Buffer.concat([old(6, 0, 'a'), old(7, 1, 'zero'), old(8, 1, ''), tail]);
+    const { reader, deliveries } = readAll(bytes, 7);
+    assert.equal(reader.fetchOffset, 10);
+    assert.deepEqual(
+      deliveries.map(({ position, problem }) => [position, problem?.slice(0, 35) ?? null]),
+      [
+        ['7', "It is in Kafka's message format 1, "],
+        ['8', "It is in Kafka's message format 1, "],
+        ['9', null],
+      ],
+    );
+    assert.equal(Buffer.from(deliveries[0]?.raw ?? []).toString(), 'zero');
+    assert.equal(reader.isEmpty, true);
+    // One that is smaller than the header of a batch is whole all the same.
+    assert.equal(readAll(old(3, 0, 'small')).deliveries.length, 1);
+  });
+
+  it('that are no batches are an error, not an endless loop', () => {
+    const bytes = batchOf([outgoing(1)]);
+    bytes.writeInt32BE(-12, 8);
+    assert.throws(() => new BatchReader('t', 0, 0).push(bytes, []), /no batch of records/);
+  });
 });

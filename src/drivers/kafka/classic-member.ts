@@ -14,6 +14,7 @@ import {
   encodeConsumerProtocolAssignment,
   encodeConsumerProtocolSubscription,
 } from '@platformatic/kafka';
+import { isMillraceError } from '../../core/errors.ts';
 import type { TopicPartition } from '../../ports/broker.ts';
 import type { HeartbeatAnswer, JoinAnswer, SyncAnswer } from './answers.ts';
 import type { Cluster } from './cluster.ts';
@@ -39,6 +40,8 @@ export class ClassicMember implements Member {
   readonly #pool: ConnectionPool;
   #memberId = '';
   #generation = -1;
+  /** A round was begun and not finished: heartbeats are fine all the same, and tell us nothing. */
+  #isMidRound = false;
   #owned: readonly TopicPartition[] = [];
   #isLeaving = false;
   #loop: Promise<void> = Promise.resolve();
@@ -71,6 +74,7 @@ export class ClassicMember implements Member {
 
   /** @returns an error code; a round that has to be repeated at once is none. */
   async #tryJoin(): Promise<number> {
+    this.#isMidRound = true;
     try {
       for (;;) {
         const joined = await this.#joinOnce();
@@ -87,7 +91,9 @@ export class ClassicMember implements Member {
         if (synced.errorCode === code.rebalanceInProgress) continue;
         if (synced.errorCode !== code.none) return this.#notice(synced.errorCode);
         this.#lastAnswerAt = performance.now();
-        if (!(await this.#reconcile(synced.assignment))) return code.none;
+        if (await this.#reconcile(synced.assignment)) continue;
+        this.#isMidRound = false;
+        return code.none;
       }
     } catch (error) {
       this.#cluster.forgetCoordinator(this.#options.group);
@@ -151,8 +157,12 @@ export class ClassicMember implements Member {
     const topics = new Set([...subscriptions.values()].flatMap((one) => one.topics));
     const counts = new Map<string, { partitionsCount: number }>();
     for (const topic of topics) {
-      const layout = await this.#cluster.layout(topic).catch(() => null);
-      // Another member may want a topic that was deleted: nobody gets it.
+      // Another member may want a topic that was deleted: nobody gets it. Any other failure is one
+      // of the round, or the topic would stay without members until the next one.
+      const layout = await this.#cluster.layout(topic).catch((error: unknown) => {
+        if (isMillraceError(error) && error.code === 'BROKER_TOPIC_UNKNOWN') return null;
+        throw error;
+      });
       if (layout !== null) counts.set(topic, { partitionsCount: layout.leaders.length });
     }
     const metadata = { topics: counts } as never;
@@ -209,7 +219,7 @@ export class ClassicMember implements Member {
 
   async #beat(): Promise<number> {
     if (performance.now() < this.#outUntil) return code.none;
-    if (this.#generation < 0) return this.#tryJoin();
+    if (this.#generation < 0 || this.#isMidRound) return this.#tryJoin();
     const { errorCode } = await this.#call<HeartbeatAnswer>('Heartbeat', [
       this.#options.group,
       this.#generation,
@@ -259,7 +269,11 @@ export class ClassicMember implements Member {
     const { group, instanceId } = this.#options;
     if (this.#memberId !== '') {
       const members = [{ memberId: this.#memberId, groupInstanceId: instanceId, reason: 'closed' }];
-      await settledWithin(this.#call('LeaveGroup', [group, members]), 2000);
+      // Over another connection: on ours a join may be waiting, and nothing is answered before it.
+      const left = this.#cluster
+        .coordinator(group)
+        .then((node) => this.#cluster.call('LeaveGroup', node, [group, members]));
+      await settledWithin(left, 2000);
     }
     await this.#cluster.closePool(this.#pool);
   }

@@ -19,6 +19,8 @@ export interface FetcherOptions {
   readonly cluster: Cluster;
   readonly inFlightMax: number;
   onDeliveries(partition: TopicPartition, deliveries: readonly Delivery[]): void;
+  /** The broker's log is shorter than it was: it goes on with `offset`, a lower one than before. */
+  onCut(partition: TopicPartition, offset: number): void;
   onError(error: unknown, where: string): void;
 }
 
@@ -47,11 +49,15 @@ export class FetchedPartition implements TopicPartition {
   /** Offsets that were delivered and not acknowledged, ascending, from `#first` on. */
   #delivered: number[] = [];
   #first = 0;
+  /** Offsets of before mean nothing now: only what was delivered since can be acknowledged. */
+  readonly #isCut: boolean;
+  #last = -1;
 
-  constructor(topic: string, partition: number, offset: number) {
+  constructor(topic: string, partition: number, offset: number, isCut = false) {
     this.topic = topic;
     this.partition = partition;
     this.reader = new BatchReader(topic, partition, offset);
+    this.#isCut = isCut;
   }
 
   get inFlight(): number {
@@ -60,10 +66,15 @@ export class FetchedPartition implements TopicPartition {
 
   deliver(deliveries: readonly Delivery[]): void {
     for (const { position } of deliveries) this.#delivered.push(Number(position));
+    this.#last = this.#delivered.at(-1) ?? this.#last;
   }
 
-  /** @returns from where a group would go on: past gaps when nothing else is known. */
-  acknowledge(offset: number): number {
+  /**
+   * @returns from where a group would go on: past gaps when nothing else is known; null when the
+   * offset is of a log that is gone
+   */
+  acknowledge(offset: number): number | null {
+    if (this.#isCut && offset > this.#last) return null;
     while (this.inFlight > 0 && (this.#delivered[this.#first] as number) <= offset)
       this.#first += 1;
     if (this.#first > 1024 && this.#first * 2 > this.#delivered.length) {
@@ -85,6 +96,7 @@ export class Fetcher {
   readonly #busy = new Set<number>();
   #isDue = false;
   #timer: NodeJS.Timeout | null = null;
+  #timerAt = Number.POSITIVE_INFINITY;
   #isClosed = false;
   /** Partitions with deliveries to make, one turn each. */
   readonly #turns = new Set<FetchedPartition>();
@@ -134,12 +146,17 @@ export class Fetcher {
   }
 
   #wakeAt(time: number): void {
-    const wait = Math.max(1, time - performance.now());
-    if (this.#timer !== null || !Number.isFinite(wait)) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = null;
-      this.wake();
-    }, wait);
+    if (this.#isClosed || time >= this.#timerAt) return;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timerAt = time;
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = null;
+        this.#timerAt = Number.POSITIVE_INFINITY;
+        this.wake();
+      },
+      Math.max(1, time - performance.now()),
+    );
   }
 
   #fetchAll(): void {
@@ -181,22 +198,25 @@ export class Fetcher {
     const leader = this.#cluster.knownLayout(one.topic)?.leaders[one.partition] ?? -1;
     if (leader !== -1 && this.#cluster.node(leader) !== undefined) return leader;
     this.#postpone(one, null);
+    const { attempt } = one;
     this.#cluster.layout(one.topic, true).then(
       () => this.wake(),
-      (error: unknown) =>
-        this.#options.onError(this.#cluster.failure(error, 'name leaders'), 'fetch'),
+      (error: unknown) => this.#tellSometimes(error, attempt),
     );
     return null;
   }
 
   #postpone(one: FetchedPartition, error: unknown): void {
     one.notBefore = performance.now() + backoffMs(one.attempt + 1);
-    // Once a failure: the first time, then about every minute.
-    if (error !== null && one.attempt % 32 === 1) {
-      this.#options.onError(this.#cluster.failure(error, 'deliver'), 'fetch');
-    }
+    if (error !== null) this.#tellSometimes(error, one.attempt);
     one.attempt += 1;
     this.#wakeAt(one.notBefore);
+  }
+
+  /** Once a failure: the first time, then about every minute. */
+  #tellSometimes(error: unknown, attempt: number): void {
+    if (this.#isClosed || attempt % 32 !== 1) return;
+    this.#options.onError(this.#cluster.failure(error, 'deliver'), 'fetch');
   }
 
   async #fetch(leader: number, those: readonly FetchedPartition[], waitMs: number): Promise<void> {
@@ -243,33 +263,57 @@ export class Fetcher {
     } else {
       one.attempt = 0;
       if (part.records.length === 0) return;
-      if (one.reader.push(part.records, part.aborted)) {
-        one.bytesMax = partitionBytes;
-        this.#deliverSoon(one);
-      } else {
-        one.bytesMax = Math.min(one.bytesMax * 2, 1_073_741_824);
+      try {
+        if (one.reader.push(part.records, part.aborted)) {
+          one.bytesMax = partitionBytes;
+          this.#deliverSoon(one);
+        } else {
+          one.bytesMax = Math.min(one.bytesMax * 2, 1_073_741_824);
+        }
+      } catch (error) {
+        // Of this partition alone: the others in the answer are good.
+        this.#postpone(one, error);
       }
     }
   }
 
   /**
-   * The offset is gone: deleted by retention, so we go on with the oldest there is; or cut off by a
-   * leader that had not seen it, so with the end. Either way people are told.
+   * The offset is gone: deleted by retention, or the log is shorter than it was, for the topic was
+   * made anew or a leader lost its end. Either way it goes on with the oldest there is: at a new
+   * end there may be events already that nobody saw. People are told.
    */
   async #reset(one: FetchedPartition, logStart: number): Promise<void> {
     const lost = one.reader.fetchOffset;
     one.notBefore = performance.now() + 60_000;
     try {
       const start = logStart >= 0 ? logStart : await this.offsetOf(one, 'start');
-      const next = lost < start ? start : await this.offsetOf(one, 'end');
-      one.reader.fetchOffset = next;
-      one.notBefore = 0;
+      if (lost >= start && lost <= (await this.offsetOf(one, 'end'))) {
+        throw protocolError(code.offsetOutOfRange);
+      }
+      if (this.get(one.topic, one.partition) !== one) return;
+      if (lost < start) {
+        one.reader.fetchOffset = start;
+        one.notBefore = 0;
+      } else {
+        this.#cutTo(one, start);
+      }
       const text = `offset ${lost} of partition ${one.partition} of ${one.topic} is gone`;
-      this.#options.onError(new Error(`${text}; it goes on with ${next}`), 'fetch');
+      this.#options.onError(new Error(`${text}; it goes on with ${start}`), 'fetch');
       this.wake();
     } catch (error) {
       this.#postpone(one, error);
     }
+  }
+
+  /** Begins anew at a lower offset: nothing of before, delivered or not, counts any more. */
+  #cutTo(one: FetchedPartition, offset: number): void {
+    const { topic, partition, isPaused, isStopped } = one;
+    this.remove(topic, partition);
+    const anew = new FetchedPartition(topic, partition, offset, true);
+    anew.isPaused = isPaused;
+    anew.isStopped = isStopped;
+    this.#partitions.set(`${topic} ${partition}`, anew);
+    this.#options.onCut({ topic, partition }, offset);
   }
 
   async offsetOf({ topic, partition }: TopicPartition, which: 'start' | 'end'): Promise<number> {

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
-import { Consumer, Producer } from '@platformatic/kafka';
+import { Admin, Consumer, Producer } from '@platformatic/kafka';
 import { eventually } from '../../../test/support/eventually.ts';
 import { isMillraceError } from '../../core/errors.ts';
 import type {
@@ -17,6 +17,7 @@ import type {
   TopicPartition,
 } from '../../ports/broker.ts';
 import { openKafkaBroker } from './broker.ts';
+import { Cluster } from './cluster.ts';
 
 const url = process.env.KAFKA_URL ?? '';
 const skip = url === '' ? 'KAFKA_URL is not set: eval "$(scripts/services.sh up kafka)"' : false;
@@ -288,6 +289,32 @@ describe('Kafka driver', { skip }, () => {
     });
   }
 
+  it('assigns again when the member that assigns could not ask for the layout', async (t) => {
+    const topic = await newTopic(4);
+    const group = `group-${random()}`;
+    const first = await join(await open('?groupProtocol=classic'), topic, group);
+    await eventually('the first has all', () => first.held.size === 4, patienceMs);
+    const two = await open('?groupProtocol=classic');
+    const { layout } = Cluster.prototype;
+    let failed = 0;
+    t.mock.method(
+      Cluster.prototype,
+      'layout',
+      function (this: Cluster, ...args: [string, boolean?]) {
+        const isAssigning = new Error().stack?.includes('#assignments') ?? false;
+        if (!isAssigning || failed > 0) return layout.apply(this, args);
+        failed += 1;
+        return Promise.reject(new Error('the connection broke'));
+      },
+    );
+    const second = await join(two, topic, group);
+    const isShared = () => first.held.size === 2 && second.held.size === 2;
+    await eventually('they share', isShared, 20_000);
+    assert.equal(failed, 1);
+    await second.subscription.close();
+    await first.subscription.close();
+  });
+
   it('stops fetching what is paused, and goes on where it was', async () => {
     const topic = await newTopic(2);
     const seen = await join(broker, topic, `group-${random()}`, { inFlightMax: 50 });
@@ -311,6 +338,60 @@ describe('Kafka driver', { skip }, () => {
       (await lag()).map((one) => one.lag),
       [count, count],
     );
+    await seen.subscription.close();
+  });
+
+  /** The group's place, as somebody sets it from outside. */
+  const place = async (topic: string, group: string, committedOffset: bigint) => {
+    const admin = new Admin({ clientId: 'other', bootstrapBrokers: [host] });
+    const partitionOffsets = [{ partition: 0, offset: committedOffset }];
+    await admin.alterConsumerGroupOffsets({
+      groupId: group,
+      topics: [{ name: topic, partitionOffsets }],
+    });
+    await admin.close();
+  };
+
+  it('goes on at the start when the log is shorter than what the group has seen', async () => {
+    const topic = await newTopic(1);
+    const group = `group-${random()}`;
+    // As after a topic was made anew under the same name.
+    await place(topic, group, 1000n);
+    await broker.publish(Array.from({ length: 30 }, (_, i) => event(topic, 0, i)));
+    const first = await join(broker, topic, group, { acknowledges: false });
+    await eventually('all come', () => first.deliveries.length === 30, patienceMs);
+    assert.ok(first.errors.some((text) => /offset 1000 .* is gone; it goes on with 0/.test(text)));
+    const [delivery] = first.deliveries;
+    assert.ok(delivery);
+    // Late word of the old log moves nothing.
+    await first.subscription.acknowledge([{ ...delivery, position: '999' }]);
+    await first.subscription.acknowledge(first.deliveries.slice(0, 10));
+    assert.deepEqual(
+      (await broker.lag(group, [topic])).map((one) => one.lag),
+      [20],
+    );
+    await first.subscription.close();
+    const second = await join(broker, topic, group);
+    await eventually('the rest comes', () => second.deliveries.length === 20, patienceMs);
+    assert.deepEqual(payloads(second.deliveries, 0)[0], 10);
+    await second.subscription.close();
+  });
+
+  it('goes on with the oldest there is when retention was quicker than the group', async () => {
+    const topic = await newTopic(1);
+    const group = `group-${random()}`;
+    await place(topic, group, 3n);
+    await broker.publish(Array.from({ length: 30 }, (_, i) => event(topic, 0, i)));
+    const admin = new Admin({ clientId: 'other', bootstrapBrokers: [host] });
+    const partitions = [{ partition: 0, offset: 10n }];
+    await admin.deleteRecords({ topics: [{ name: topic, partitions }] });
+    await admin.close();
+    const seen = await join(broker, topic, group);
+    // A batch comes whole, or not at all: those before 10 may be there.
+    const oldest = () => payloads(seen.deliveries, 0).filter((number) => number >= 10);
+    await eventually('20 come', () => oldest().length === 20, patienceMs);
+    assert.equal(oldest()[0], 10);
+    assert.ok(seen.errors.some((text) => /offset 3 .* is gone; it goes on with 10/.test(text)));
     await seen.subscription.close();
   });
 

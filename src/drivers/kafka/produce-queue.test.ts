@@ -144,6 +144,51 @@ describe('the queue of a partition', () => {
     assert.equal(outcomes[0], 'stored');
   });
 
+  it('finds the refused record by halves when the broker does not say which one it is', () => {
+    for (const record of [undefined, 99]) {
+      const { queue, publish, next, outcomes } = setUp();
+      publish(3);
+      publish(1);
+      assert.deepEqual(next()?.payloads, [0, 1, 2, 3]);
+      assert.equal(queue.refuse(record, 'it is no good'), false);
+      assert.deepEqual(next(), { payloads: [0, 1], sequence: 0, producer: 1n });
+      queue.stored();
+      queue.refuse(record, 'it is no good');
+      assert.deepEqual(next(), { payloads: [2], sequence: 2, producer: 1n });
+      assert.equal(queue.refuse(record, 'it is no good'), true);
+      assert.deepEqual(codes(outcomes), ['BROKER_EVENT_REFUSED', 'BROKER_UNAVAILABLE']);
+      assert.equal((outcomes[0] as MillraceError).details?.index, 2);
+      assert.equal(queue.isEmpty, true);
+    }
+  });
+
+  it('halves a batch that was never sent, and what comes later goes behind it', () => {
+    const { queue, publish, next, limits } = setUp();
+    publish(4);
+    queue.tooLarge();
+    publish(1);
+    assert.deepEqual(next(), { payloads: [0, 1], sequence: 0, producer: 1n });
+    queue.stored();
+    assert.deepEqual(next()?.payloads, [2, 3]);
+    queue.stored();
+    assert.deepEqual(next(), { payloads: [4], sequence: 4, producer: 1n });
+    queue.stored();
+    assert.equal(limits.waitingBytes, 0);
+  });
+
+  it('gives a large event a batch of its own', () => {
+    const { queue, limits } = setUp(100_000);
+    const call: PublishCall = { deadline: 1000, open: 2, resolve() {}, reject() {} };
+    queue.add(call, 0, event(1));
+    queue.add(call, 1, { ...event(2), payloadJson: JSON.stringify('ß'.repeat(60_000)) });
+    assert.ok(queue.nextBytes < 1000, `${queue.nextBytes}`);
+    queue.first();
+    queue.stored();
+    assert.ok(queue.nextBytes > 120_000);
+    queue.stored();
+    assert.equal(limits.waitingBytes, 0);
+  });
+
   it('gives up everything at once, and its number when one was sent', () => {
     const { queue, publish, next, outcomes } = setUp();
     const error = new MillraceError('BROKER_UNAVAILABLE', 'gone');

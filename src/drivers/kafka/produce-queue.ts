@@ -67,9 +67,14 @@ export class ProduceQueue {
     return this.#batches.length === 0;
   }
 
+  /** Of the batch that is next, not compressed. */
+  get nextBytes(): number {
+    return this.#batches[0]?.writer.bytes ?? 0;
+  }
+
   add(call: PublishCall, index: number, out: OutgoingEvent): void {
     let open = this.#open;
-    if (open === null) {
+    if (open === null || !this.#fits(open, out.payloadJson)) {
       open = { writer: new BatchWriter(this.#limits.source), entries: [], stamp: null };
       this.#open = open;
       this.#batches.push(open);
@@ -77,6 +82,12 @@ export class ProduceQueue {
     this.#limits.waitingBytes += open.writer.add(out);
     open.entries.push({ call, index, out });
     if (open.writer.bytes >= this.#limits.batchBytesMax) this.#open = null;
+  }
+
+  /** A large event gets a batch of its own: together they might be more than a broker takes. */
+  #fits({ writer }: OpenBatch, text: string): boolean {
+    const room = this.#limits.batchBytesMax - writer.bytes;
+    return text.length * 3 <= room || Buffer.byteLength(text) <= room;
   }
 
   /** The batch that is next, with its number. Needs `producer`. */
@@ -117,10 +128,20 @@ export class ProduceQueue {
     for (const batch of this.#batches) batch.stamp = null;
   }
 
-  /** The broker refuses one record of the first batch, and with it stores none of the batch. */
-  refuse(record: number, reason: string): void {
-    const entry = this.#batches[0]?.entries[record];
-    if (entry === undefined) return;
+  /**
+   * The broker refuses one record of the first batch, and with it stores none of the batch.
+   * @param record undefined: it does not say which one, so halves are tried until one is alone
+   * @returns true when an event was turned away, and all behind it
+   */
+  refuse(record: number | undefined, reason: string): boolean {
+    const batch = this.#batches[0];
+    if (batch === undefined) return false;
+    const place = batch.entries.length === 1 ? 0 : (record ?? -1);
+    const entry = batch.entries[place];
+    if (entry === undefined) {
+      this.#halve(batch);
+      return false;
+    }
     const { call, index, out } = entry;
     call.reject(
       new MillraceError(
@@ -129,27 +150,34 @@ export class ProduceQueue {
         { details: { index, topic: this.topic, partition: this.partition } },
       ),
     );
-    this.#keepOrder(record, call);
+    this.#keepOrder(place, call);
+    return true;
   }
 
   /**
    * The first batch is too large. With one event in it that event is refused; otherwise it is sent
    * again in halves, and batches are smaller from now on.
+   * @returns as `refuse`
    */
-  tooLarge(): void {
+  tooLarge(): boolean {
     const batch = this.#batches[0];
-    if (batch === undefined) return;
+    if (batch === undefined) return false;
     if (batch.entries.length === 1) {
-      this.refuse(0, `with ${batch.writer.bytes} bytes it is larger than the topic allows.`);
-      return;
+      return this.refuse(0, `with ${batch.writer.bytes} bytes it is larger than it may be.`);
     }
     this.#limits.batchBytesMax = Math.max(
       16_384,
       Math.min(this.#limits.batchBytesMax, batch.writer.bytes >> 1),
     );
+    this.#halve(batch);
+    return false;
+  }
+
+  #halve(batch: Batch): void {
     const middle = batch.entries.length >> 1;
     const halves = [batch.entries.slice(0, middle), batch.entries.slice(middle)];
     this.#drop(batch);
+    if (batch === this.#open) this.#open = null;
     this.#batches.splice(0, 1, ...halves.map((entries) => this.#encode(entries)));
     this.#renumber(batch);
   }
@@ -187,11 +215,7 @@ export class ProduceQueue {
     this.#open = null;
     this.#batches = before.length === 0 ? [] : [this.#encode(before)];
     this.#renumber(batch);
-    const error = new MillraceError(
-      'BROKER_UNAVAILABLE',
-      `An event before these was refused for partition ${this.partition} of ${this.topic}.`,
-      { fix: 'Publish them again: they were held back to keep the order.' },
-    );
+    const error = heldBack(this);
     for (const { call } of behind) if (call !== refusedCall) call.reject(error);
   }
 
@@ -213,4 +237,13 @@ export class ProduceQueue {
     }
     return mayBeStored;
   }
+}
+
+/** For who stood behind an event that was refused. */
+export function heldBack({ topic, partition }: ProduceQueue): MillraceError {
+  return new MillraceError(
+    'BROKER_UNAVAILABLE',
+    `An event before these was refused for partition ${partition} of ${topic}.`,
+    { fix: 'Publish them again: they were held back to keep the order.' },
+  );
 }

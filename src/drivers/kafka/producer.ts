@@ -15,7 +15,7 @@ import { type Cluster, type Node, unknownTopic } from './cluster.ts';
 import { code, isMetadataOld, isProducerLost, protocolError } from './codes.ts';
 import type { Compression } from './driver-options.ts';
 import { backoffMs, settledWithin } from './patience.ts';
-import { ProduceQueue, type PublishCall, type QueueLimits } from './produce-queue.ts';
+import { heldBack, ProduceQueue, type PublishCall, type QueueLimits } from './produce-queue.ts';
 import { type ProducePart, produce } from './produce-request.ts';
 
 export interface ProducerOptions {
@@ -28,6 +28,8 @@ export interface ProducerOptions {
 
 /** Of one request: a leader may lead hundreds of partitions. */
 const requestBytesMax = 8_388_608;
+/** What a request needs beside its batches, with room to spare. */
+const framingBytes = 4096;
 /** Requests to one leader that wait for their answers. */
 const requestsMax = 4;
 
@@ -49,6 +51,8 @@ export class Producer {
   readonly #cluster: Cluster;
   readonly #pool;
   readonly #limits: QueueLimits;
+  /** Of one request; null: the broker says what is too large. */
+  readonly #bytesMax: number | null;
   readonly #queues = new Map<string, Map<number, ProduceQueue>>();
   readonly #leaders = new Map<string, Leader>();
   readonly #calls = new Set<Promise<void>>();
@@ -65,6 +69,9 @@ export class Producer {
     this.#pool = options.cluster.openPool();
     // Half of what brokers take by default (1 MB), so that one large event more still fits.
     this.#limits = { source: options.source, batchBytesMax: 524_288, waitingBytes: 0 };
+    // Event Hubs ends the connection over a request that is larger, whatever is in it.
+    const { eventBytesMax } = options.cluster.settings.preset;
+    this.#bytesMax = eventBytesMax === null ? null : eventBytesMax - framingBytes;
   }
 
   publish(events: readonly OutgoingEvent[]): Promise<void> {
@@ -123,7 +130,12 @@ export class Producer {
     this.#ready = new Set();
     const byLeader = new Map<Leader, ProduceQueue[]>();
     for (const queue of ready) {
-      if (queue.isBusy || queue.isEmpty) continue;
+      if (queue.isBusy) continue;
+      while (this.#bytesMax !== null && queue.nextBytes > this.#bytesMax) {
+        this.#turnAway(queue, queue.tooLarge());
+        this.#admit();
+      }
+      if (queue.isEmpty) continue;
       const leader = this.#leaderOf(queue);
       if (leader === null || queue.producer === null) {
         void this.#prepare(queue);
@@ -156,8 +168,10 @@ export class Producer {
     queue.isBusy = true;
     try {
       const layout = await this.#cluster.layout(queue.topic);
-      const leader = layout.leaders[queue.partition];
-      if (leader === undefined) throw noPartition(queue, layout.leaders.length);
+      const isKnown = queue.partition < layout.leaders.length;
+      const { leaders } = isKnown ? layout : await this.#cluster.layout(queue.topic, true);
+      const leader = leaders[queue.partition];
+      if (leader === undefined) throw noPartition(queue, leaders.length);
       if (leader === -1 || this.#cluster.node(leader) === undefined) {
         this.#cluster.forgetLayout(queue.topic);
         throw new Error(`partition ${queue.partition} of ${queue.topic} has no leader now`);
@@ -190,9 +204,11 @@ export class Producer {
   async #send(leader: Leader, queues: readonly ProduceQueue[]): Promise<void> {
     const sent: ProduceQueue[] = [];
     const parts: ProducePart[] = [];
+    const bytesMax = Math.min(requestBytesMax, this.#bytesMax ?? requestBytesMax);
     let bytes = 0;
     for (const queue of queues) {
-      const first = bytes < requestBytesMax ? queue.first() : null;
+      const fits = parts.length === 0 || bytes + queue.nextBytes <= bytesMax;
+      const first = fits ? queue.first() : null;
       if (first === null) {
         this.#ready.add(queue);
         continue;
@@ -247,11 +263,13 @@ export class Producer {
       return this.#release(queue);
     }
     if (errorCode === code.messageTooLarge || errorCode === code.recordListTooLarge) {
-      queue.tooLarge();
+      this.#turnAway(queue, queue.tooLarge());
       return this.#release(queue);
     }
-    if (errorCode === code.invalidRecord || errorCode === code.invalidTimestamp) {
-      queue.refuse(recordErrors?.[0]?.batchIndex ?? 0, errorMessage ?? 'it is no valid record.');
+    // An invalid timestamp is none of the event's: it is our clock or the broker's that is wrong.
+    if (errorCode === code.invalidRecord) {
+      const reason = errorMessage ?? 'it is no valid record.';
+      this.#turnAway(queue, queue.refuse(recordErrors?.[0]?.batchIndex, reason));
       return this.#release(queue);
     }
     const error = protocolError(errorCode, errorMessage);
@@ -277,6 +295,7 @@ export class Producer {
     if (!error.retryable || isLate) {
       // Numbers begin at 0 again with another id, never with the one that was used.
       if (queue.fail(error)) this.#identity = null;
+      this.#giveUpLine(queue, error);
       this.#release(queue);
       return;
     }
@@ -284,6 +303,20 @@ export class Producer {
     if (queue.attempt === 1) this.#tell(error, where);
     queue.attempt += 1;
     setTimeout(() => this.#release(queue), wait);
+  }
+
+  #turnAway(queue: ProduceQueue, isRefused: boolean): void {
+    if (isRefused) this.#giveUpLine(queue, heldBack(queue));
+  }
+
+  /** Calls that wait to be let in must not overtake what their partition just gave up. */
+  #giveUpLine({ topic, partition }: ProduceQueue, error: MillraceError): void {
+    const isOf = ({ events }: Line) =>
+      events.some((one) => one.topic === topic && one.partition === partition);
+    const given = this.#line.filter(isOf);
+    if (given.length === 0) return;
+    this.#line.splice(0, this.#line.length, ...this.#line.filter((line) => !isOf(line)));
+    for (const { call } of given) call.reject(error);
   }
 
   /** Hundreds of partitions fail together: one of them speaks for all. */

@@ -56,6 +56,7 @@ export class KafkaSubscription implements BrokerSubscription {
       inFlightMax: Math.max(1, options.inFlightMax ?? inFlightByDefault),
       onDeliveries: (partition, deliveries: readonly Delivery[]) =>
         options.onDeliveries(partition, deliveries),
+      onCut: ({ topic, partition }, offset) => this.#restart(topic, partition, offset),
       onError: (error, where) => this.#tell(error, where),
     });
     this.#commits = new Commits({
@@ -135,6 +136,7 @@ export class KafkaSubscription implements BrokerSubscription {
       const fetched = this.#fetcher.get(topic, partition);
       if (fetched === undefined || !Number.isSafeInteger(offset)) continue;
       const next = fetched.acknowledge(offset);
+      if (next === null) continue;
       this.#fetcher.turn(fetched);
       commits.push(this.#commits.commit({ topic, partition, offset: next }));
     }
@@ -199,11 +201,20 @@ export class KafkaSubscription implements BrokerSubscription {
     const fetched = this.#fetcher.get(topic, partition);
     if (fetched !== undefined) fetched.isPaused = this.#paused.has(partitionKeyOf(one));
     // "End" is now: whoever takes the partition over before the first acknowledgement begins here.
-    if (!isCommitted && this.#options.from === 'end') {
-      this.#commits.commit({ topic, partition, offset }).catch((error: unknown) => {
-        this.#tell(error, 'assign');
-      });
-    }
+    if (!isCommitted && this.#options.from === 'end') this.#mark(topic, partition, offset);
+  }
+
+  /** The group's place is one of a log that is gone: it must go back, or it would skip the new. */
+  #restart(topic: string, partition: number, offset: number): void {
+    this.#commits.remove(topic, partition);
+    this.#commits.add(topic, partition, -1);
+    this.#mark(topic, partition, offset);
+  }
+
+  #mark(topic: string, partition: number, offset: number): void {
+    this.#commits.commit({ topic, partition, offset }).catch((error: unknown) => {
+      this.#tell(error, 'assign');
+    });
   }
 
   async #positions(partitions: readonly TopicPartition[]): Promise<Map<string, Position>> {
