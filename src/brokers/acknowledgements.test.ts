@@ -74,3 +74,16 @@ it('says nothing of what was taken away', () => {
   line.open(at);
   assert.equal(line.waiting, 0);
 });
+
+it('has something to tell until it is done and the broker has confirmed it', () => {
+  const line = new Acknowledgements();
+  line.open(at);
+  assert.equal(line.pending, false);
+  line.add(at, 'p1', 1);
+  assert.equal(line.pending, true);
+  const done = line.take(() => 1);
+  assert.equal(line.waiting, 0);
+  assert.equal(line.pending, true, 'the broker may not have heard it');
+  line.confirm(done);
+  assert.equal(line.pending, false);
+});

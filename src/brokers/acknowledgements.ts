@@ -59,6 +59,14 @@ export class Acknowledgements {
     return count;
   }
 
+  /** Something is left to tell: not done yet, or not confirmed. */
+  get pending(): boolean {
+    for (const { positions, first, unconfirmed } of this.#lines.values()) {
+      if (unconfirmed !== null || first < positions.length) return true;
+    }
+    return false;
+  }
+
   /** Takes what is done: `safe` says up to which offset of the log a partition needs nothing. */
   take(safe: (partition: number) => number): Acknowledged[] {
     const done: Acknowledged[] = [];

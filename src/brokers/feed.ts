@@ -46,6 +46,7 @@ export class Feed {
   #subscription: BrokerSubscription | null = null;
   #subscribed: readonly string[] = [];
   #running: Promise<void> = Promise.resolve();
+  #looking: Promise<void> = Promise.resolve();
   #quiet = false;
   #sweptAt = performance.now();
   #acknowledging: Promise<void> | null = null;
@@ -157,8 +158,17 @@ export class Feed {
     return this.#lanes[partition]?.read(request, types, open) ?? null;
   }
 
-  /** Topics may have come: looked at now rather than soon. */
-  async lookForTopics(): Promise<void> {
+  /**
+   * Topics may have come: looked at now rather than soon. One look after the other: two at once
+   * would subscribe twice, and one of the two would be nobody's.
+   */
+  lookForTopics(): Promise<void> {
+    this.#looking = this.#looking.then(() => this.#look());
+    return this.#looking;
+  }
+
+  async #look(): Promise<void> {
+    if (this.#stop.signal.aborted) return;
     const { ensureTopics, onError } = this.#options;
     try {
       const wanted = await ensureTopics();
@@ -282,11 +292,15 @@ export class Feed {
     const lane = this.#lanes[at.partition];
     if (this.#quiet || lane === undefined) return;
     this.presence.heard();
-    lane.deliveredAt = performance.now();
     this.#counts.delivered += deliveries.length;
-    const { store, topics } = this.#options;
+    const { store, topics, positionsAt } = this.#options;
+    // What a group here has settled is in the log: a broker that begins with old events, as for a
+    // group that is new to it, need not come that far before anything is read.
+    const settled = Math.max(0, ...positionsAt(at.partition));
+    if (settled > lane.reach) lane.raise(settled);
     const log = { logId: store.logId, partitions: store.partitions, topics };
     const before = lane.reach;
+    let taken = false;
     for (const delivery of deliveries) {
       const judged = judge(delivery, log);
       if (judged.fault !== null) {
@@ -296,8 +310,12 @@ export class Feed {
       const { event, offset } = judged;
       const arrival = lane.put(offset, event);
       if (arrival === 'duplicate') this.#counts.duplicates += 1;
-      this.#acknowledgements.add(at, delivery.position, offset);
+      if (arrival === 'taken') taken = true;
+      // What is not kept is read from the log: nobody here needs it from the broker again.
+      this.#acknowledgements.add(at, delivery.position, arrival === 'taken' ? offset : 0);
     }
+    // Old events alone are silence: what is new may be far behind them.
+    if (taken) lane.deliveredAt = performance.now();
     this.#bound(lane, at.partition);
     if (lane.reach > before) this.#wake(at.partition);
     else this.#acknowledgeSoon(); // duplicates alone: nobody settles anything for them
@@ -411,6 +429,7 @@ export class Feed {
       if (lane.gapSince !== null && now - lane.gapSince >= gapMs) this.#fillGap(lane, partition);
       if (lane.held > 0 || lane.paused) this.#acknowledgeSoon();
     }
+    if (this.#acknowledgements.pending && !this.presence.away) this.#acknowledgeSoon();
     try {
       if (this.presence.mustAsk(now)) await this.presence.ask();
       await this.#fillSilence(now);

@@ -195,8 +195,10 @@ export class InletSession {
       }
       if (lost) lane.gone.abort();
     }
+    this.#makeRoom(); // what they held may be all that the others are paused for
     if (lost) return;
     await Promise.all(lanes.map(({ running }) => running));
+    this.#makeRoom();
     const done = lanes.flatMap(({ at, done: position }) =>
       position === null ? [] : [{ ...at, position }],
     );

@@ -241,18 +241,20 @@ export class RelayStream {
         rest = rest.slice(outgoing.length);
         continue;
       }
-      // What comes before it may be stored or not: published again, by itself.
+      // What comes before it may be stored or not: published again, by itself. A broker need not
+      // name the first that it refuses, so there may be another one.
+      const before = await this.#send(rest.slice(0, refusal.index));
+      sent.push(...before.sent);
+      refused.push(...before.refused);
+      held.push(...before.held);
+      const shut = new Set(before.refused.map(({ event }) => laneOf(event)));
       const bad = rest[refusal.index] as StoredEvent;
-      const before = outgoing.slice(0, refusal.index);
-      if (before.length > 0 && (await this.#publish(before)) !== null) {
-        throw new MillraceError('BROKER_EVENT_REFUSED', 'One event was refused, then another.');
-      }
-      sent.push(...rest.slice(0, refusal.index));
-      refused.push({ event: bad, error: refusal.error });
-      const lane = laneOf(bad);
+      if (shut.has(laneOf(bad))) held.push(bad);
+      else refused.push({ event: bad, error: refusal.error });
+      shut.add(laneOf(bad));
       const after = rest.slice(refusal.index + 1);
-      held.push(...after.filter((event) => laneOf(event) === lane));
-      rest = after.filter((event) => laneOf(event) !== lane);
+      held.push(...after.filter((event) => shut.has(laneOf(event))));
+      rest = after.filter((event) => !shut.has(laneOf(event)));
     }
     return { sent, refused, held };
   }
@@ -315,7 +317,7 @@ export class RelayStream {
   async #pause(ms: number): Promise<void> {
     const until = performance.now() + ms;
     while (!this.#stopping && performance.now() < until) {
-      await sleep(Math.min(100, until - performance.now()), this.#end.signal);
+      await sleep(Math.max(1, Math.min(100, until - performance.now())), this.#end.signal);
     }
     if (this.#stopping) throw new MillraceError('SHUTTING_DOWN', 'The broker is away at the end.');
   }

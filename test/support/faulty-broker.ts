@@ -11,14 +11,22 @@ import type {
   SubscribeOptions,
   TopicPartition,
 } from '../../src/ports/broker.ts';
+import { sleep } from '../../src/runtime/bell.ts';
 
 export class FaultyBroker implements Broker {
   readonly #inner: Broker;
   readonly #held: (() => void)[] = [];
+  readonly #drips = new Map<string, Promise<void>>();
   #away = false;
   /** So many publishes are stored, and their answers lost. */
   answersLost = 0;
   published = 0;
+  /** Subscriptions that were made and not closed. */
+  subscriptions = 0;
+  /** Deliveries come one at a time, of each partition so far apart. */
+  apartMs = 0;
+  /** Of several events that it refuses it names the last one. */
+  namesLast = false;
   refuses: (event: OutgoingEvent) => boolean = () => false;
   loses: (delivery: Delivery) => boolean = () => false;
 
@@ -46,9 +54,10 @@ export class FaultyBroker implements Broker {
 
   async publish(events: readonly OutgoingEvent[]): Promise<void> {
     this.#check();
-    const index = events.findIndex((event) => this.refuses(event));
-    if (index >= 0) {
-      await this.#inner.publish(events.slice(0, index));
+    const first = events.findIndex((event) => this.refuses(event));
+    if (first >= 0) {
+      await this.#inner.publish(events.slice(0, first));
+      const index = this.namesLast ? events.findLastIndex((event) => this.refuses(event)) : first;
       throw new MillraceError('BROKER_EVENT_REFUSED', 'It is too large.', { details: { index } });
     }
     await this.#inner.publish(events);
@@ -67,9 +76,11 @@ export class FaultyBroker implements Broker {
         if (kept.length === 0) return;
         const deliver = () => options.onDeliveries(at, kept);
         if (this.#away) this.#held.push(deliver);
+        else if (this.apartMs > 0) this.#drip(at, kept, options);
         else deliver();
       },
     });
+    this.subscriptions += 1;
     const check = () => this.#check();
     return {
       get assigned() {
@@ -81,8 +92,23 @@ export class FaultyBroker implements Broker {
       },
       pause: (partitions: readonly TopicPartition[]) => subscription.pause(partitions),
       resume: (partitions: readonly TopicPartition[]) => subscription.resume(partitions),
-      close: () => subscription.close(),
+      close: () => {
+        this.subscriptions -= 1;
+        return subscription.close();
+      },
     };
+  }
+
+  #drip(at: TopicPartition, deliveries: readonly Delivery[], options: SubscribeOptions): void {
+    const name = `${at.topic}/${at.partition}`;
+    let last = this.#drips.get(name) ?? Promise.resolve();
+    for (const delivery of deliveries) {
+      last = last.then(async () => {
+        await sleep(this.apartMs);
+        options.onDeliveries(at, [delivery]);
+      });
+    }
+    this.#drips.set(name, last);
   }
 
   async createTopics(...given: Parameters<Broker['createTopics']>): Promise<void> {
