@@ -193,7 +193,9 @@ export async function openBroker(urlOrSettings: string | BrokerSettings): Promis
     const given = /^[a-z][a-z+]*(?=:\/\/)/i.exec(settings.url)?.[0];
     const what = given === undefined ? 'It is no URL of a broker.' : `No broker has ${given}://.`;
     throw new MillraceError('CONFIG_INVALID', what, {
-      fix: 'Give kafka://host:9092, amqp://user:password@host or redis://host:6379.',
+      fix:
+        'Give kafka://host:9092, amqp://user:password@host or redis://host:6379. ' +
+        `There are: ${Object.keys(drivers).join(', ')}.`,
     });
   }
   const open = await (drivers[scheme] as () => Promise<Open>)();

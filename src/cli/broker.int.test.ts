@@ -76,10 +76,19 @@ test('status and lag are for people and for programs', { skip }, async () => {
   );
 });
 
+test('a broker that is away is said to be, with what to do', async () => {
+  const { code, out } = await run('broker', 'status', '--broker', 'kafka://127.0.0.1:1');
+  assert.equal(code, 1);
+  assert.match(
+    out,
+    /away .*127\.0\.0\.1:1.*ECONNREFUSED[\s\S]*fix .*Start it, or correct --broker/,
+  );
+});
+
 test('a URL of no broker is refused without showing it', async () => {
   const { code, err } = await run('broker', 'status', '--broker', 'nats://user:hidden@host');
   assert.notEqual(code, 0);
-  assert.match(err, /No broker has nats:\/\//);
+  assert.match(err, /No broker has nats:\/\/[\s\S]*fix .*kafka\+ssl, eventhubs, msk, confluent/);
   assert.ok(!err.includes('hidden'));
 });
 

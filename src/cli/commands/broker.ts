@@ -32,6 +32,9 @@ interface LagAnswer {
   readonly consumers: readonly PartitionLag[];
 }
 
+const awayFix =
+  'Start it, or correct --broker or MILLRACE_BROKER. Events are accepted and wait in the log.';
+
 export function addBroker(program: Command, cli: Cli): void {
   const broker = program.command('broker').description('the broker that carries the events');
   const command = (name: string) => withBroker(withPlace(broker.command(name)));
@@ -68,6 +71,7 @@ async function status(flags: BrokerFlags, cli: Cli): Promise<void> {
     const oldest = Math.max(0, ...relay.lag.map(({ seconds }) => seconds));
     const word = health.ok ? pc.green('there') : pc.red('away');
     line(io.stdout, `${found.broker} ${word}  ${health.problem ?? ''}`.trimEnd());
+    if (!health.ok) line(io.stdout, `  ${pc.dim('fix ')}  ${awayFix}`);
     line(
       io.stdout,
       fields([

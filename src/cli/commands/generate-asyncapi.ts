@@ -38,13 +38,14 @@ export function addGenerateAsyncApi(generate: Command, cli: Cli): void {
     )
     .option('--topic <name>', 'as broker.topic', sharedTopicDefault)
     .option('--title <text>', 'of the document', 'Millrace')
-    .addOption(new Option('--broker <url>', 'the server that it names').env('MILLRACE_BROKER_URL'))
+    .addOption(new Option('--broker <url>', 'the server that it names').env('MILLRACE_BROKER'))
     .action((modules: string[], flags: AsyncApiFlags) => write(modules, flags, cli));
 }
 
 async function write(modules: readonly string[], flags: AsyncApiFlags, cli: Cli): Promise<void> {
-  const { out, check, topic, title, broker } = flags;
-  const { stdout, stderr } = cli.io;
+  const { out, check, topic, title } = flags;
+  const { stdout, stderr, env } = cli.io;
+  const broker = flags.broker ?? env.MILLRACE_BROKER_URL;
   if (check && out === undefined) throw usage('--check needs --out: the file to compare with.');
   const definitions = [
     ...(modules.length > 0 ? await definitionsIn(modules) : (await loadApp()).exceptionEvents),

@@ -21,6 +21,7 @@ import { createTopics, deleteTopics, lagOf, listTopics } from './topics.ts';
 /** For publishes that are under way when the broker is closed. */
 const closeMs = 8000;
 const healthMs = 5000;
+const greetingsMax = 3;
 
 /**
  * Connects, and proves who we are.
@@ -31,14 +32,29 @@ export async function openKafkaBroker(settings: BrokerSettings): Promise<Broker>
   const client = await clientSettings({ ...settings, url: options.url });
   const cluster = new Cluster(client);
   try {
-    // Nodes are learned by it, and wrong credentials show here.
-    await cluster.metadata([]);
+    await greet(cluster);
   } catch (error) {
-    const failure = cluster.failure(error, 'answer');
     await cluster.close();
-    throw failure;
+    throw error;
   }
   return new KafkaBroker(cluster, settings, options);
+}
+
+/**
+ * Nodes are learned by it, and wrong credentials show here. A few times: a broker that is just
+ * starting, or whose session ended in between, closes the connection on us.
+ */
+async function greet(cluster: Cluster): Promise<void> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      await cluster.metadata([]);
+      return;
+    } catch (error) {
+      const failure = cluster.failure(error, 'answer');
+      if (!failure.retryable || tries === greetingsMax) throw failure;
+      await abortable(200 * tries, cluster.closed);
+    }
+  }
 }
 
 class KafkaBroker implements Broker {

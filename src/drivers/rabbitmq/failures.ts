@@ -7,7 +7,8 @@ export function codeOf(error: unknown): string {
 }
 
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  // Where no method was refused but the connection itself, the client writes its name as undefined.
+  return error instanceof Error ? error.message.replace(/^undefined: /, '') : String(error);
 }
 
 /** A queue whose node is down is reported as one that does not exist. */

@@ -233,6 +233,20 @@ describe('RabbitMQ', { skip }, () => {
     assert.ok(next.deliveries.every(({ partition }) => partition === 0));
   });
 
+  it('tells the server once what is acknowledged several times at once', async (t) => {
+    const topic = await topicOf(1);
+    const member = await TestMember.join(await another(t), [topic], { acknowledges: false });
+    for (const count of [1, 2, 3]) {
+      await broker.publish(events(topic, 1, { first: count }));
+      const deliveries = (await member.received(count)).slice(-1);
+      // The server ends the channel of who acknowledges again when nothing else is outstanding.
+      await Promise.all([1, 2, 3].map(() => member.subscription?.acknowledge(deliveries)));
+    }
+    assert.deepEqual(member.payloads, [1, 2, 3]);
+    assert.ok(member.deliveries.every(({ redelivered }) => !redelivered));
+    assert.deepEqual([member.errors, member.lost], [[], []]);
+  });
+
   it('deletes a topic with the queues of all its groups, and begins anew', async (t) => {
     const topic = await topicOf(2);
     const [group, other] = ['billing.eu', 'shipping'];
