@@ -96,6 +96,7 @@ test('Kafka, with tokens that expire', { skip: noKafka, timeout: 300_000 }, asyn
   });
   const scene = await BrokerScene.set(t, 'Kafka', {
     broker: { url: `kafka://${kafka.hosts('bearer')}`, connectTimeoutMs: 3_000 },
+    probe: { url: `kafka://${kafka.hosts('open')}` },
     tokenLifeMs: 4_000,
     workers: 2,
   });
