@@ -285,6 +285,7 @@ export class RelayStream {
     events: readonly OutgoingEvent[],
   ): Promise<{ readonly index: number; readonly error: unknown } | null> {
     const { broker, counts, onError } = this.#options;
+    let made = false;
     for (let delayMs = 50; ; delayMs = Math.min(delayMs * 2, retryMsMax)) {
       try {
         await this.#untilEnd(broker.publish(events));
@@ -296,19 +297,24 @@ export class RelayStream {
         if (this.#end.signal.aborted) throw error;
         const index = refusedIndex(error, events.length);
         if (index !== null) return { index, error };
+        if (isTopicMissing(error) && !made) {
+          // Of a first start, or of a new tenant: news only if it is missing still.
+          await this.#makeTopics(events);
+          made = true;
+          continue;
+        }
         this.failingSince ??= performance.now();
         counts.retries += 1;
         onError(error);
         if (this.#stopping) throw error;
-        await this.#mend(error, events);
+        made = false;
         await this.#pause(delayMs * (0.5 + Math.random()));
       }
     }
   }
 
-  /** A topic that is missing is made: of a tenant that is new, or one that somebody deleted. */
-  async #mend(error: unknown, events: readonly OutgoingEvent[]): Promise<void> {
-    if (!(error instanceof MillraceError) || error.code !== 'BROKER_TOPIC_UNKNOWN') return;
+  /** Of a tenant that is new, or one that somebody deleted. */
+  async #makeTopics(events: readonly OutgoingEvent[]): Promise<void> {
     const topics = [...new Set(events.map(({ topic }) => topic))];
     await this.#options.createTopics(topics).catch((problem) => this.#options.onError(problem));
   }
@@ -367,6 +373,10 @@ export class RelayStream {
 function isEmpty(object: object): boolean {
   for (const _ in object) return false;
   return true;
+}
+
+function isTopicMissing(error: unknown): boolean {
+  return error instanceof MillraceError && error.code === 'BROKER_TOPIC_UNKNOWN';
 }
 
 function refusedIndex(error: unknown, count: number): number | null {
