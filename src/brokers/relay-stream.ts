@@ -166,15 +166,9 @@ export class RelayStream {
   }
 
   async #relay(events: readonly StoredEvent[]): Promise<void> {
-    const parked: StoredEvent[] = [];
-    const free =
-      this.#blocked.size === 0
-        ? events
-        : events.filter((event) => {
-            const waits = this.#blocked.has(laneOf(event));
-            if (waits) parked.push(event);
-            return !waits;
-          });
+    const waits = (event: StoredEvent) => this.#blocked.has(laneOf(event));
+    const parked = this.#blocked.size === 0 ? [] : events.filter(waits);
+    const free = parked.length === 0 ? events : events.filter((event) => !waits(event));
     const { refused, held } = await this.#send(free);
     const last = events.at(-1) as StoredEvent;
     this.scanned = last.offset;

@@ -13,7 +13,7 @@ const rawBytesMax = 65_536;
 const isCompressed = 0b111;
 const isTransactional = 0b1_0000;
 const isControl = 0b10_0000;
-/** The format that has headers, of Kafka 0.11 and newer; older messages stay as they were written. */
+/** The format that has headers, of Kafka 0.11 on; older messages stay as they were written. */
 const magicNow = 2;
 const magicAt = 16;
 
