@@ -201,13 +201,16 @@ eachBroker((url, name) =>
       const mill = await open(t, { url, topic }, [Raised]);
       removeTopic(t, url, topic);
       const handled = new Map<string, number[]>();
-      let failures = 0;
+      const failed = new Set<number>();
       mill.subscribe({
         group,
         events: [Raised],
         retry: { initialDelayMs: 1, maxDelayMs: 5, maxRetries: 5 },
         handle({ key, payload: { n } }) {
-          if (n % 7 === 0 && failures++ % 2 === 0) throw new Error('not yet');
+          if (n % 7 === 0 && !failed.has(n)) {
+            failed.add(n);
+            throw new Error('not yet');
+          }
           handled.set(key as string, [...(handled.get(key as string) ?? []), n]);
         },
       });
