@@ -3,7 +3,6 @@
  * can be killed and come back under running workers. Everything goes when the test ends.
  */
 import * as fs from 'node:fs/promises';
-import * as net from 'node:net';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import pg from 'pg';
@@ -11,6 +10,7 @@ import {
   type EmbeddedPostgres,
   startEmbeddedPostgres,
 } from '../../src/drivers/postgres/embedded/launcher.ts';
+import { freePort } from '../support/ports.ts';
 
 export class FaultServer {
   readonly port: number;
@@ -74,12 +74,4 @@ export class FaultServer {
     await this.#postgres?.stop('immediate');
     await fs.rm(this.#directory, { recursive: true, force: true });
   }
-}
-
-async function freePort(): Promise<number> {
-  const probe = net.createServer();
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
-  const { port } = probe.address() as net.AddressInfo;
-  await new Promise((resolve) => probe.close(resolve));
-  return port;
 }

@@ -28,6 +28,7 @@ import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { eventually } from './eventually.ts';
+import { freePorts, isListening } from './ports.ts';
 
 const programs = '/usr/lib/rabbitmq/bin';
 
@@ -266,25 +267,4 @@ function signalGroup({ pid }: ChildProcess, signal: NodeJS.Signals): void {
 async function run(program: string, args: readonly string[], cwd?: string): Promise<string> {
   const options = { maxBuffer: 16 * 1024 * 1024, ...(cwd !== undefined && { cwd }) };
   return (await promisify(execFile)(program, args, options)).stdout.toString();
-}
-
-/** Asked for at once, so that they differ. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => net.createServer().listen(0, '127.0.0.1'));
-  await Promise.all(servers.map((server) => once(server, 'listening')));
-  const ports = servers.map((server) => (server.address() as net.AddressInfo).port);
-  await Promise.all(servers.map((server) => once(server.close(), 'close')));
-  return ports;
-}
-
-async function isListening(port: number): Promise<boolean> {
-  const socket = net.connect(port, '127.0.0.1');
-  try {
-    await once(socket, 'connect');
-    return true;
-  } catch {
-    return false;
-  } finally {
-    socket.destroy();
-  }
 }

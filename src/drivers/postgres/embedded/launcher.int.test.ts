@@ -8,6 +8,7 @@ import * as net from 'node:net';
 import * as path from 'node:path';
 import { describe, it } from 'node:test';
 import pg from 'pg';
+import { freePort } from '../../../../test/support/ports.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './launcher.ts';
 import { assertRejectsWith, query, start, temporaryDirectory } from './test-server.ts';
 
@@ -204,11 +205,3 @@ describe('a start that fails', () => {
     );
   });
 });
-
-async function freePort(): Promise<number> {
-  const probe = net.createServer();
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
-  const { port } = probe.address() as net.AddressInfo;
-  await new Promise((resolve) => probe.close(resolve));
-  return port;
-}

@@ -5,9 +5,10 @@ import * as os from 'node:os';
 import * as path from 'node:path';
 import { describe, it } from 'node:test';
 import { makeCertificates, noCertificates } from '../../../../test/support/certificates.ts';
+import { freePort } from '../../../../test/support/ports.ts';
 import { rejectsWith, upTo, within } from '../../../ports/broker.fixtures.conformance.ts';
 import { openRedis } from '../connection.ts';
-import { freePort, noServer, TestServer } from '../test-server.ts';
+import { noServer, TestServer } from '../test-server.ts';
 import { openRedisBroker } from './broker.ts';
 import { eventFor, openStage, userRules } from './test-streams.ts';
 
