@@ -162,6 +162,30 @@ export async function describeStuck(server: FaultServer): Promise<string> {
   return JSON.stringify(row?.stuck, null, 1);
 }
 
+/** Where the jobs of the producer stand that have no effect: dead, quarantined, or as if done. */
+export async function describeLost(
+  server: FaultServer,
+  effects: JobEffects,
+  producer: Producer,
+): Promise<string> {
+  const done = new Set((await effects.orders()).map(({ key, seq }) => `${key} ${seq}`));
+  const ids = [...producer.acknowledged].flatMap(([key, seqs]) =>
+    [...seqs].map((seq) => `${key} ${seq}`).filter((id) => !done.has(id)),
+  );
+  const rows = await server.rows(
+    `select j.name, j.lane_id, j."offset", x.id, row_to_json(s) as state, (
+        select json_agg(c) from millrace.job_claim c where c.lane_id = j.lane_id
+        and j."offset" between c.from_offset and c.to_offset) as claims, (
+        select json_agg(a) from millrace.job_ack a where a.lane_id = j.lane_id
+        and j."offset" between a.first_offset and a.last_offset) as acks
+      from unnest($1::text[]) as x(id)
+      left join millrace.job j on (j.payload ->> 'key') || ' ' || (j.payload ->> 'seq') = x.id
+      left join millrace.job_state s on s.lane_id = j.lane_id and s."offset" = j."offset"`,
+    [ids],
+  );
+  return JSON.stringify(rows, null, 1);
+}
+
 /** Settled twice, or by an epoch other than the one that held it. */
 async function settledWrongly(server: FaultServer): Promise<number> {
   const [row] = await server.rows<{ count: string }>(

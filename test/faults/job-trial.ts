@@ -7,7 +7,7 @@ import { type ConnectJobsOptions, connectJobs, type Jobs } from 'millrace';
 import type { Random } from '../support/random.ts';
 import type { FleetSetup } from './fleet.ts';
 import { type JobFleet, startJobFleet } from './job-fleet.ts';
-import { describeStuck, drainJobs, JobEffects, judgeJobs } from './job-ledger.ts';
+import { describeLost, describeStuck, drainJobs, JobEffects, judgeJobs } from './job-ledger.ts';
 import { placeJobs } from './job-orders.ts';
 import type { JobWorkerOptions } from './job-worker.ts';
 import { allowedMs, assertClean, record, type Verdict } from './ledger.ts';
@@ -109,6 +109,9 @@ export class JobTrial {
     const taken = this.fleets.reduce((sum, fleet) => sum + fleet.count('recovered'), 0);
     const verdict = await judgeJobs(jobs, server, effects, producer, taken);
     if (server && verdict.stuck > 0) console.log('STUCK', await describeStuck(server));
+    if (server && verdict.lost > 0) {
+      console.log('LOST', await describeLost(server, effects, producer));
+    }
     record({
       fault: `jobs: ${fault}`,
       seed: random.seed,

@@ -5,6 +5,8 @@
 import * as net from 'node:net';
 
 export type CutMoment =
+  /** Not by us: the message never arrives, and the connection stays until the server goes. */
+  | 'withheld'
   /** As soon as the message is on its way: the server may or may not get to the commit. */
   | 'at-once'
   /** When the server has answered, so the commit has happened; the answer is swallowed. */
@@ -76,13 +78,13 @@ export class CuttingProxy {
       server.destroy();
     };
     client.on('data', (message) => {
-      server.write(message);
       const at = swallowing ? -1 : this.#traps.findIndex((trap) => trap.matches(message));
-      if (at < 0) return;
-      const [trap] = this.#traps.splice(at, 1) as [Trap];
+      const [trap] = at < 0 ? [] : this.#traps.splice(at, 1);
+      if (trap?.moment !== 'withheld') server.write(message);
+      if (!trap) return;
       swallowing = true;
       trap.sprung();
-      if (trap.moment === 'silent') return;
+      if (trap.moment === 'silent' || trap.moment === 'withheld') return;
       if (trap.moment === 'at-once') server.end(() => setImmediate(cut));
       else server.once('data', cut);
     });

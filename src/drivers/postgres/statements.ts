@@ -968,6 +968,16 @@ from unnest($1::int[], $2::bigint[]) as r(lane_id, "offset")
 where s.lane_id = r.lane_id and s."offset" = r."offset" and s.status in ('delayed', 'retrying')
 returning s.lane_id, s."offset"`,
   },
+  jobSettled: {
+    name: 'millrace_job_settled',
+    text: `select exists (
+  select from millrace.job_ack a
+  where a.lane_id = $1 and a.first_offset <= $2 and a.last_offset >= $2 and a.epoch = $3
+) or exists (
+  select from millrace.job_state s
+  where s.lane_id = $1 and s."offset" = $2 and s.status = 'completed' and s.claim_no = $4
+)`,
+  },
   jobWorkers: {
     name: 'millrace_job_workers',
     text: `select w.epoch, w.worker_id, w.queues, w.started_at, w.heartbeat_at,
@@ -1297,6 +1307,12 @@ order by x.n`,
   runHistory: {
     name: 'millrace_run_history',
     text: `select h.seq, h.change from millrace.workflow_history h where h.run_id = $1 order by h.seq`,
+  },
+  runLinkStored: {
+    name: 'millrace_run_link_stored',
+    text: `select exists (
+  select from millrace.workflow_history h where h.run_id = $1 and h.seq = $2 and h.epoch = $3
+)`,
   },
   runList: {
     name: 'millrace_run_list',

@@ -2,7 +2,7 @@
 import type { JobStore } from '../../../ports/jobs.ts';
 import type { Database } from '../connection.ts';
 import { sql } from '../statements.ts';
-import { TenantTransaction } from '../tenant-transaction.ts';
+import { type SendInTransaction, TenantTransaction } from '../tenant-transaction.ts';
 import type { Lanes } from './lanes.ts';
 import { settleParameters } from './settlement.ts';
 
@@ -13,9 +13,9 @@ export function createBegin(database: Database, lanes: Lanes): JobStore['begin']
       tx: transaction.tx,
       async commit(settlement) {
         let woken: readonly number[] = [];
-        await transaction.commit(async (send) => {
-          const { done, failed, released } = settlement;
-          const job = done[0] ?? failed[0] ?? released[0];
+        const { done, failed, released } = settlement;
+        const job = done[0] ?? failed[0] ?? released[0];
+        const settle = async (send: SendInTransaction) => {
           if (job) await lanes.load([job.lane]);
           const queueId = (job && lanes.get(job.lane)?.queueId) ?? 0;
           type Row = { number: string; woken: number[] | null };
@@ -26,7 +26,15 @@ export function createBegin(database: Database, lanes: Lanes): JobStore['begin']
           ]);
           woken = row?.woken ?? [];
           return row?.number ?? '';
-        });
+        };
+        const isStored = async () => {
+          const [completed] = done;
+          if (!completed) return false;
+          const { lane, offset, claimNo } = completed;
+          const values = [lane, offset, epoch, claimNo];
+          return (await database.rows<[boolean]>(sql.jobSettled, values))[0]?.[0] ?? false;
+        };
+        await transaction.commit(settle, isStored);
         return { woken: woken.length > 0 ? await lanes.queueNames(woken) : [] };
       },
       rollback: () => transaction.rollback(),

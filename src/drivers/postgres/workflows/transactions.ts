@@ -1,7 +1,8 @@
 /** A step handler's own transaction as a tenant, which stores the step's change as it commits. */
 import type { CommitResult, RunTransaction, WorkflowStore } from '../../../ports/workflows.ts';
 import type { Database } from '../connection.ts';
-import { TenantTransaction } from '../tenant-transaction.ts';
+import { sql } from '../statements.ts';
+import { type SendInTransaction, TenantTransaction } from '../tenant-transaction.ts';
 import { isTakenLink } from './commit.ts';
 import { type CommitRow, commitStatement, queuesOf } from './commit-parameters.ts';
 import type { RunAnnouncer } from './run-announcer.ts';
@@ -20,13 +21,18 @@ export function createBegin(
       tx: transaction.tx,
       async commit(commit) {
         let row: CommitRow | null = null;
+        const settle = async (send: SendInTransaction) => {
+          const queues = queuesOf([commit]);
+          if (queues.length > 0) await lanes.make(queues);
+          [row = null] = await send<CommitRow>(...commitStatement(epoch, [commit], true));
+          return row?.number ?? '';
+        };
+        const isStored = async () => {
+          const values = [commit.runId, commit.seq, epoch];
+          return (await database.rows<[boolean]>(sql.runLinkStored, values))[0]?.[0] ?? false;
+        };
         try {
-          await transaction.commit(async (send) => {
-            const queues = queuesOf([commit]);
-            if (queues.length > 0) await lanes.make(queues);
-            [row = null] = await send<CommitRow>(...commitStatement(epoch, [commit], true));
-            return row?.number ?? '';
-          });
+          await transaction.commit(settle, isStored);
         } catch (error) {
           if (isTakenLink(error)) return fenced;
           throw error;
