@@ -25,6 +25,8 @@ process.once('SIGTERM', () => interrupted.abort());
 /** After this long without a result, files that still run are stopped and reported by name. */
 const silenceMsMax = 120_000 * Math.max(1, Number(process.env.MILLRACE_FAULTS_SCALE ?? 1));
 
+const timeLimit = new URL('../test/support/time-limit.ts', import.meta.url);
+
 interface Tally {
   passed: number;
   failed: number;
@@ -76,7 +78,7 @@ async function runFiles(files: readonly TestFile[], tally: Tally): Promise<void>
     concurrency: 2,
     coverage: withCoverage,
     files: files.map((file) => path.resolve(file.path)),
-    execArgv: ['--conditions=millrace-source'],
+    execArgv: ['--conditions=millrace-source', `--import=${timeLimit}`],
     coverageIncludeGlobs: coverageGlobs.include,
     coverageExcludeGlobs: coverageGlobs.exclude,
     signal: interrupted.signal,

@@ -4,12 +4,38 @@ import { test } from 'node:test';
 import { seededRandom } from '../../../test/support/random.ts';
 import { parseChange, printChange, RunRecord } from './run-record.ts';
 import { isEnd, type StepState, stepStates, type TaskState, taskStates } from './states.ts';
-import { checkTransition, eventsFrom, stepEvent, taskEvent } from './transitions.ts';
+import { checkTransition, eventsFrom, type Machine, stepEvent, taskEvent } from './transitions.ts';
+
+interface Row {
+  readonly from: string;
+  readonly to: string;
+}
+
+const rowsOf = (machine: Machine, states: readonly string[]): readonly Row[] =>
+  states.flatMap((from) => eventsFrom(machine, from as TaskState));
+const rows = { task: rowsOf('task', taskStates), step: rowsOf('step', stepStates) };
+
+/** The shortest way from the beginning that ends with this row. */
+function wayTo(machine: Machine, target: Row): Row[] {
+  const ways = new Map<string, Row[]>([['pending', []]]);
+  for (const [state, way] of ways) {
+    if (state === target.from) return [...way, target];
+    for (const row of eventsFrom(machine, state as TaskState)) {
+      if (!ways.has(row.to)) ways.set(row.to, [...way, row]);
+    }
+  }
+  throw new Error(`${machine} never comes to ${target.from}`);
+}
 
 test('random legal ways are accepted, stored and folded', (t) => {
   const random = seededRandom(t);
-  const visited = new Set<string>();
+  const taken = new Set<string>();
   for (let round = 0; round < 300; round += 1) {
+    // Each round leads to another row and is random from there: chance alone misses rare states.
+    const ways = {
+      task: wayTo('task', rows.task[round % rows.task.length] as Row),
+      step: wayTo('step', rows.step[round % rows.step.length] as Row),
+    };
     const record = new RunRecord();
     record.apply({ at: 1, by: 'w', create: [{ name: 'a', kind: 'standard' }], transitions: [] });
     const told: string[] = [];
@@ -19,16 +45,16 @@ test('random legal ways are accepted, stored and folded', (t) => {
       let [task, step] = [record.state, record.steps[0]?.state as StepState];
       for (let i = random.below(4); i >= 0; i -= 1) {
         const ofTask = random.chance(0.5);
-        const rows = ofTask ? eventsFrom('task', task) : eventsFrom('step', step);
-        if (rows.length === 0) continue;
-        const { from, to } = random.pick<{ from: string; to: string }>(rows);
         const machine = ofTask ? 'task' : 'step';
+        const legal: readonly Row[] = eventsFrom(machine, ofTask ? task : (step as TaskState));
+        if (legal.length === 0) continue;
+        const { from, to } = ways[machine].shift() ?? random.pick(legal);
         checkTransition(machine, from as TaskState, to as TaskState);
         transitions.push([ofTask ? -1 : 0, to as TaskState]);
         expected.push(`${machine} ${from} ${to}`);
         if (ofTask) task = to as TaskState;
         else step = to as StepState;
-        visited.add(`${machine} ${to}`);
+        taken.add(`${machine} ${from} ${to}`);
       }
       const change = parseChange(printChange({ at, by: 'w', transitions }));
       record.apply(change, (of, from, to) => told.push(`${of ? 'step' : 'task'} ${from} ${to}`));
@@ -36,7 +62,11 @@ test('random legal ways are accepted, stored and folded', (t) => {
     }
     assert.deepEqual(told, expected);
   }
-  assert.equal(visited.size, taskStates.length + stepStates.length, 'a state was never reached');
+  for (const machine of ['task', 'step'] as const) {
+    for (const { from, to } of rows[machine]) {
+      assert.ok(taken.has(`${machine} ${from} ${to}`), `${machine}: ${from} never became ${to}`);
+    }
+  }
 });
 
 test('whatever is not a row is refused', () => {
