@@ -36,6 +36,8 @@ export class Session {
   #claims = 0;
   #heartbeat: Heartbeat | null = null;
   #running: Promise<void> = Promise.resolve();
+  /** When the store was last away, or this process too slow to reach it; of performance.now(). */
+  #troubledAt = Number.NEGATIVE_INFINITY;
   /** Live workers at the last look, this one included. */
   workers = 0;
 
@@ -91,6 +93,7 @@ export class Session {
   /** The store refused this epoch, or its time is over: start again under a new one. */
   lose(epoch: number, cause: MillraceError): void {
     if (this.#epoch !== epoch) return;
+    this.#troubledAt = performance.now();
     this.#epoch = null;
     this.#open.clear();
     this.#claims = 0;
@@ -118,7 +121,10 @@ export class Session {
       onFenced: () => this.lose(epoch, lost('was declared dead')),
       onExpired: () => this.lose(epoch, lost('could not say that it lives for too long')),
       onRevived: () => {},
-      onError: (error) => this.#options.onError(error, 'heartbeat'),
+      onError: (error) => {
+        this.#troubledAt = performance.now();
+        this.#options.onError(error, 'heartbeat');
+      },
     });
     this.#options.onBegun();
   }
@@ -130,23 +136,33 @@ export class Session {
   }
 
   async #run(): Promise<void> {
-    const { store, heartbeatMs, crashesMax, onError } = this.#options;
+    const { store, heartbeatMs, onError } = this.#options;
     while (!this.#stop.signal.aborted) {
       // A little jitter, so that workers started together do not look together.
       await this.#bell.wait(heartbeatMs * (0.8 + Math.random() * 0.4));
       if (this.#stop.signal.aborted) return;
       try {
         if (this.#epoch === null) await this.#beginAgain();
-        const recovery = await store.recover({ crashesMax });
+        const recovery = await store.recover({ crashesMax: this.#crashesMax() });
         if (recovery.workers > 0 || recovery.jobs.length > 0) {
           this.#options.onRecovered(recovery);
         }
         this.workers = (await store.workers()).filter(({ alive }) => alive).length;
       } catch (error) {
+        this.#troubledAt = performance.now();
         onError(error, 'recovery');
         await sleep(heartbeatMs, this.#stop.signal);
       }
     }
+  }
+
+  /**
+   * Whoever was cut off from the store itself cannot blame the silence of others on their jobs:
+   * three restarts of a database must not quarantine what was running.
+   */
+  #crashesMax(): number | null {
+    const { crashesMax, timeToLiveMs } = this.#options;
+    return performance.now() - this.#troubledAt < 2 * timeToLiveMs ? null : crashesMax;
   }
 
   async #beginAgain(): Promise<void> {

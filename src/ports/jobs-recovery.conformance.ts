@@ -93,6 +93,18 @@ export const recoveryCases: JobCases = {
     assert.equal((await infoOf(store, mortal.epoch))?.alive ?? false, false);
   },
 
+  'silence that the store explains is no crash of the jobs': async (context) => {
+    const { store, queue } = context;
+    await enqueuePlain(store, newJobs(context, 2));
+    await enqueueRows(store, newJobs(context, 1, { from: 2 }));
+    for (let n = 0; n < 2; n += 1) {
+      const mortal = await startMortal(store, queue);
+      assert.equal((await mortal.claim(3)).length, 3);
+      const { jobs, quarantined } = await recoverFrom(store, mortal, null);
+      assert.deepEqual([jobs.map(({ crashes }) => crashes), quarantined], [[0, 0, 0], []]);
+    }
+  },
+
   'of a dead worker what is unfinished runs again, and nothing else': async (context) => {
     const { store, queue } = context;
     await enqueuePlain(store, newJobs(context, 9));

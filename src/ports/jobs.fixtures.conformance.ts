@@ -222,7 +222,7 @@ export async function silence(store: JobStore, { epoch }: TestWorker): Promise<v
 export async function recoverFrom(
   store: JobStore,
   worker: TestWorker,
-  crashesMax = 3,
+  crashesMax: number | null = 3,
 ): Promise<Recovery> {
   await silence(store, worker);
   const recovery = await store.recover({ crashesMax });

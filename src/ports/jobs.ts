@@ -221,8 +221,11 @@ export interface JobStore {
   /** Releases what the epoch still holds, without counting a try, and forgets it. */
   retire(epoch: number): Promise<void>;
   workers(): Promise<readonly WorkerInfo[]>;
-  /** Declares silent epochs dead and makes their jobs wait again, each once whoever calls. */
-  recover(options: { crashesMax: number }): Promise<Recovery>;
+  /**
+   * Declares silent epochs dead and makes their jobs wait again, each once whoever calls.
+   * `crashesMax` null: the store was away, so silence says nothing about the jobs; no crash counts.
+   */
+  recover(options: { crashesMax: number | null }): Promise<Recovery>;
 
   exchange(exchange: Exchange): Promise<ExchangeResult>;
   /** Lanes of the queue with jobs to claim, most urgent first. */

@@ -80,20 +80,23 @@ export async function drainJobs(jobs: Jobs, withinMs: number): Promise<void> {
   await eventually('all jobs are done', withinMs, drained, 100).catch(() => {});
 }
 
-/** Without a server nobody says which job was interrupted: only that `interruptions` were. */
+/**
+ * Without a server nobody says which job was interrupted: only that `interruptions` were.
+ * `handsBack`: jobs that wait again were not started.
+ */
 export async function judgeJobs(
   jobs: Jobs,
   server: FaultServer | null,
   effects: JobEffects,
   producer: Producer,
-  interruptions = 0,
+  { interruptions = 0, handsBack = false } = {},
 ): Promise<Omit<Verdict, 'outOfOrder' | 'holes'>> {
   const counts = new Map<string, number>();
   const done = await effects.orders();
   for (const { key, seq } of done) {
     counts.set(`${key} ${seq}`, (counts.get(`${key} ${seq}`) ?? 0) + 1);
   }
-  const mayRepeat = server ? await interrupted(server) : new Set<string>();
+  const mayRepeat = server ? await interrupted(server, handsBack) : new Set<string>();
   let [lost, recovered, duplicated, unexpected] = [0, 0, 0, 0];
   for (const { key, seq } of done) if (seq > (producer.wanted.get(key) ?? 0)) unexpected += 1;
   for (const [key, wanted] of producer.wanted) {
@@ -112,12 +115,16 @@ export async function judgeJobs(
   return { lost, recovered, unexpected, duplicated, staleAccepted, stuck };
 }
 
-/** Jobs outside of transactions that had to run again: a worker died with them, or a try failed. */
-async function interrupted(server: FaultServer): Promise<ReadonlySet<string>> {
+/**
+ * Jobs outside of transactions that had to run again: a try failed, a worker died with them, or was
+ * cut off so that they were claimed anew, which counts no crash where all were cut off.
+ */
+async function interrupted(server: FaultServer, handsBack: boolean): Promise<ReadonlySet<string>> {
   const rows = await server.rows<{ id: string }>(
     `select (j.payload ->> 'key') || ' ' || (j.payload ->> 'seq') as id
       from millrace.job j join millrace.job_state s using (lane_id, "offset")
-      where j.name = 'noted' and s.crashes + s.failures > 0`,
+      where j.name = 'noted' and (s.crashes + s.failures > 0 or s.claim_no is not null and not $1)`,
+    [handsBack],
   );
   return new Set(rows.map(({ id }) => id));
 }

@@ -35,6 +35,8 @@ export interface Injected {
   readonly drainMs?: number;
   /** Workers were meant to end by themselves. */
   readonly crashing?: boolean;
+  /** Workers stop in good order: jobs that wait again were not started. */
+  readonly handsBack?: boolean;
   /** Until what was accepted before a fault is done; ten seconds is what a killed worker gets. */
   readonly recoveryMsMax?: number;
 }
@@ -101,13 +103,16 @@ export class JobTrial {
   /** Ends the load, waits for the jobs, judges, records and asserts what all faults promise. */
   async judge(injected: Injected): Promise<Partial<Verdict>> {
     const { fault, times, note, drainMs = 30_000, crashing = false } = injected;
-    const { recoveryMsMax = killedMsMax } = injected;
+    const { recoveryMsMax = killedMsMax, handsBack = false } = injected;
     const { producer, jobs, effects, recoveriesMs, random } = this;
     const server = this.#server;
     await producer.stop();
     await drainJobs(jobs, drainMs);
     const taken = this.fleets.reduce((sum, fleet) => sum + fleet.count('recovered'), 0);
-    const verdict = await judgeJobs(jobs, server, effects, producer, taken);
+    const verdict = await judgeJobs(jobs, server, effects, producer, {
+      interruptions: taken,
+      handsBack,
+    });
     if (server && verdict.stuck > 0) console.log('STUCK', await describeStuck(server));
     if (server && verdict.lost > 0) {
       console.log('LOST', await describeLost(server, effects, producer));

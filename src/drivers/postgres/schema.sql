@@ -1882,7 +1882,7 @@ begin
       return query select w.epoch, null::int, null::bigint, null::text, null::int, null::boolean;
       return query
         select w.epoch, r.lane_id, r."offset", q.queue_name, r.crashes, r.quarantined
-        from millrace.release_epoch(w.epoch, true, p_crashes_max) r
+        from millrace.release_epoch(w.epoch, p_crashes_max is not null, p_crashes_max) r
         join millrace.job_queue q on q.queue_id = r.queue_id;
     end if;
   end loop;

@@ -4,7 +4,7 @@
  */
 import type { JobRef } from '../../core/job.ts';
 import type { JobStore, WorkerInfo } from '../../ports/jobs.ts';
-import { bury, declareDead, type RecoveredJob } from './burial.ts';
+import { bury, type DeadEpoch, declareDead, type RecoveredJob } from './burial.ts';
 import type { Context } from './context.ts';
 import { sweepQueues } from './news.ts';
 import { scripts } from './scripts.ts';
@@ -55,9 +55,10 @@ export function createEpochs(
       return found.map((worker) => infoOf(worker, now)).sort((a, b) => a.epoch - b.epoch);
     },
     async recover({ crashesMax }) {
-      const dead = await declareDead(context, null, takeoverMs);
+      const silent = await declareDead(context, null, takeoverMs);
+      const dead = crashesMax === null ? silent.map(withoutCrash) : silent;
       const jobs: RecoveredJob[] = [];
-      for (const one of dead) jobs.push(...(await bury(context, one, crashesMax)));
+      for (const one of dead) jobs.push(...(await bury(context, one, crashesMax ?? 1)));
       if (performance.now() - sweptAt > sweepMsMin) {
         sweptAt = performance.now();
         await sweepQueues(context);
@@ -70,6 +71,9 @@ export function createEpochs(
     },
   };
 }
+
+/** The store was away: silence does not mean that the worker died. */
+const withoutCrash = (dead: DeadEpoch): DeadEpoch => ({ ...dead, crashed: false });
 
 const refOf = ({ lane, offset }: JobRef): JobRef => ({ lane, offset });
 
