@@ -128,7 +128,10 @@ export function readCloudEvent(
 }
 
 function isJson(content: string): boolean {
-  return /^(?:application|text)\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i.test(content);
+  return (
+    content === 'application/json' ||
+    /^(?:application|text)\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i.test(content)
+  );
 }
 
 /** As many as the log keeps: 32 bits. */
@@ -173,11 +176,16 @@ function readMetadata(
   }
 }
 
-const placePattern = /^([^/]+)\/(\d{1,9})\/(\d{1,15})$/;
+const placePattern = /^[^/]+\/\d{1,9}\/\d{1,15}$/;
 
 /** What does not read as a place is none: the event came from elsewhere. */
 function readPlace(text: string | undefined): Place | null {
-  const parts = text === undefined ? null : placePattern.exec(text);
-  if (parts === null) return null;
-  return { logId: parts[1] as string, partition: Number(parts[2]), offset: Number(parts[3]) };
+  if (text === undefined || !placePattern.test(text)) return null;
+  const first = text.indexOf('/');
+  const second = text.indexOf('/', first + 1);
+  return {
+    logId: text.slice(0, first),
+    partition: Number(text.slice(first + 1, second)),
+    offset: Number(text.slice(second + 1)),
+  };
 }

@@ -24,6 +24,11 @@ const heartbeat = 4;
  * one that allows less gets less (link.ts).
  */
 export const frameMax = 131_072;
+/**
+ * Above it the client sends message by message. As much as a publisher has under way at most, which
+ * is what bounds the memory. (Over TLS Node keeps its own 16 KB.)
+ */
+const gatheredBytes = 67_108_864;
 
 /** `amqp://user:secret@a:5672,b:5672/vhost`: a cluster's nodes with commas between them. */
 const pattern = /^(amqps?):\/\/(?:([^@/]*)@)?([^/?#@]+)(?:\/([^?#/]*))?\/?(?:[?#].*)?$/;
@@ -51,10 +56,11 @@ export function addressOf(settings: BrokerSettings): Address {
     async options(host) {
       const colon = host.lastIndexOf(':');
       const hostname = host.slice(0, colon).replace(/^\[|\]$/g, '');
+      const port = host.slice(colon + 1);
       const token = await settings.token?.();
       return {
         hostname,
-        port: host.slice(colon + 1),
+        port,
         vhost,
         username: settings.username ?? (user || (token === undefined ? 'guest' : 'token')),
         // RabbitMQ's OAuth 2 takes the token where the password stands.
@@ -65,6 +71,7 @@ export function addressOf(settings: BrokerSettings): Address {
         heartbeat,
         frameMax,
         noDelay: true,
+        socket: { port: Number(port), writableHighWaterMark: gatheredBytes },
         ...(encrypted && { tls: tlsOf(settings.tls, hostname) }),
         expiresAt: token?.expiresAt ?? null,
       };

@@ -103,6 +103,17 @@ export class Link {
     }
   }
 
+  /**
+   * What is sent in this turn of the loop leaves in one write. The client makes one per message, and
+   * those writes take a quarter of the time that publishing costs.
+   */
+  gather(): void {
+    const socket = this.#connection === null ? null : socketOf(this.#connection);
+    if (socket === null) return;
+    socket.cork();
+    process.nextTick(() => socket.uncork());
+  }
+
   /** Gives the connection up, with whatever waits to be sent. */
   drop(reason: unknown): void {
     if (this.#connection !== null) this.#lost(this.#connection, reason);
@@ -240,6 +251,18 @@ async function opened(connection: Connection): Promise<void> {
 function agreedFrameBytes(connection: Connection): number {
   const { _state } = connection as unknown as { readonly _state?: { readonly frameMax?: unknown } };
   return typeof _state?.frameMax === 'number' ? _state.frameMax : frameMax;
+}
+
+interface Corkable {
+  cork(): void;
+  uncork(): void;
+}
+
+/** The client has no word for it; without the socket, each message is a write as ever. */
+export function socketOf(connection: Connection): Corkable | null {
+  const { _socket } = connection as unknown as { readonly _socket?: Partial<Corkable> };
+  const isThere = typeof _socket?.cork === 'function' && typeof _socket.uncork === 'function';
+  return isThere ? (_socket as Corkable) : null;
 }
 
 /** Channels that stay open, or a server that is silent, would keep it waiting. */

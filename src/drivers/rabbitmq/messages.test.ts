@@ -37,12 +37,15 @@ test('the JSON of other clients is taken as the client of RabbitMQ gives it', ()
     'cloudEvents:source': 's',
     'cloudEvents:type': 't',
     'cloudEvents:eventversion': 2,
-    cloudEvents_time: new Date(0),
+    'cloudEvents:time': new Date(0),
   };
   const parsed = decode({ headers, contentType: 'application/json', body: { a: [1] } });
   assert.equal(parsed.event?.dataJson, '{"a":[1]}');
   assert.deepEqual([parsed.event?.id, parsed.event?.version], ['1', 2]);
   assert.equal(parsed.event?.timestamp, '1970-01-01T00:00:00.000Z');
+  const jms = Object.entries(headers).map(([name, value]) => [name.replace(':', '_'), value]);
+  const alike = decode({ ...parsed, headers: Object.fromEntries(jms), body: { a: [1] } } as never);
+  assert.deepEqual(alike.event, parsed.event);
   const bare = decode({ body: Buffer.from([0xff, 0x00]) });
   assert.equal(bare.event, null);
   assert.deepEqual([...(bare.raw ?? [])], [0xff, 0x00]);

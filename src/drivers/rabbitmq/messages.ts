@@ -13,12 +13,17 @@ const encoding = 'utf-8';
 const rawBytesMax = 65_536;
 
 /** 'cloudEvents:id' and the like, put together once. */
-const headerNames = new Map<string, readonly [colon: string, underscore: string]>();
+const headerNames = new Map<string, HeaderNames>();
 
-function headersOf(name: string): readonly [colon: string, underscore: string] {
+interface HeaderNames {
+  readonly colon: string;
+  readonly underscore: string;
+}
+
+function headersOf(name: string): HeaderNames {
   let names = headerNames.get(name);
   if (names === undefined) {
-    names = [`cloudEvents:${name}`, `cloudEvents_${name}`];
+    names = { colon: `cloudEvents:${name}`, underscore: `cloudEvents_${name}` };
     headerNames.set(name, names);
   }
   return names;
@@ -36,7 +41,7 @@ export function encode(outgoing: OutgoingEvent, source: string): Encoded {
   const headers: Record<string, string> = {};
   let headerUnits = 0;
   for (const [name, text] of attributesOf(event, metadataJson, { source, place })) {
-    headers[headersOf(name)[0]] = text;
+    headers[headersOf(name).colon] = text;
     headerUnits += text.length + name.length + 20;
   }
   return {
@@ -74,9 +79,11 @@ type Incoming = Pick<AsyncMessage, 'headers' | 'contentType' | 'contentEncoding'
 
 export function decode(message: Incoming): Decoded {
   const { headers = {}, contentType } = message;
+  // The binding has two ways to write names; who sends a message keeps to one.
+  const way = headers[headersOf('specversion').colon] === undefined ? 'underscore' : 'colon';
   const get = (name: string): string | undefined => {
-    const [colon, underscore] = headersOf(name);
-    return textOf(headers[colon] ?? headers[underscore]);
+    const value = headers[headersOf(name)[way]];
+    return typeof value === 'string' ? value : textOf(value);
   };
   const data = dataOf(message);
   if (typeof data !== 'string') return unreadable(message, data.problem);
@@ -90,7 +97,6 @@ export function decode(message: Incoming): Decoded {
 
 /** Other clients write numbers, flags and times as such. */
 function textOf(value: unknown): string | undefined {
-  if (typeof value === 'string') return value;
   if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint') {
     return String(value);
   }
@@ -100,7 +106,8 @@ function textOf(value: unknown): string | undefined {
 
 /** The JSON text of the data. Without a content encoding the client has parsed it. */
 function dataOf({ body, contentType, contentEncoding }: Incoming): string | { problem: string } {
-  if (contentEncoding !== undefined && !/^(?:utf-?8|identity|)$/i.test(contentEncoding)) {
+  const isUsual = contentEncoding === undefined || contentEncoding === encoding;
+  if (!isUsual && !/^(?:utf-?8|identity|)$/i.test(contentEncoding)) {
     return { problem: `its content encoding is ${contentEncoding}, not utf-8` };
   }
   if (!Buffer.isBuffer(body)) {

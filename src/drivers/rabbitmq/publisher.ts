@@ -160,8 +160,12 @@ export class Publisher {
     const { events } = batch;
     this.#underWay.add(batch);
     const confirmed = () => this.#confirmed(lane, batch, 0);
+    link.gather();
     while (batch.sent < events.length) {
-      if (this.#mustWait()) await this.#room();
+      if (this.#mustWait()) {
+        await this.#room();
+        link.gather();
+      }
       if (batch.over) return;
       if (this.#lane !== lane) return this.#send(batch, await this.#open());
       const index = batch.sent;

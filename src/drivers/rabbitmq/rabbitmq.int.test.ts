@@ -6,6 +6,7 @@ import { eventually } from '../../../test/support/eventually.ts';
 import { MillraceError } from '../../core/errors.ts';
 import type { Broker } from '../../ports/broker.ts';
 import { openRabbitmqBroker } from './broker.ts';
+import { socketOf } from './link.ts';
 import { eventOf, events, patienceMs, TestMember } from './test-member.ts';
 
 const url = process.env.AMQP_URL ?? '';
@@ -52,6 +53,13 @@ describe('RabbitMQ', { skip }, () => {
     await channel.confirmSelect();
     return channel;
   }
+
+  it('finds the socket of the client, to send what belongs together at once', async (t) => {
+    const connection = new Connection(url);
+    t.after(() => connection.close());
+    await connection.onConnect();
+    assert.ok(socketOf(connection), 'another client: publishing costs a third more now');
+  });
 
   it('writes CloudEvents in binary mode that any client can read', async (t) => {
     const topic = await topicOf(1);
