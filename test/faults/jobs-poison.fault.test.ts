@@ -27,7 +27,7 @@ test('poison is put away, its neighbours are done', { timeout: 600_000 }, async 
   await using trial = await JobTrial.open('jobs-poison');
   const { producer, random, jobs, server } = trial;
   const nodeArgs = ['--max-old-space-size=96'];
-  const fleet = await trial.fleet(2, { heartbeatMs: 200, timeToLiveMs: 1_200 }, { nodeArgs });
+  const fleet = await trial.fleet(2, { heartbeatMs: 400, timeToLiveMs: 2_500 }, { nodeArgs });
   const stopped = new AbortController();
   const supervised = fleet.keep(2, stopped.signal);
   producer.start(60);

@@ -53,7 +53,7 @@ test('Redis: a frozen job worker is fenced', options, async (t) => {
 test('Redis: poison is put away', options, async (t) => {
   await using trial = await open(t, 'redis-poison');
   const { jobs, producer } = trial;
-  const fleet = await trial.fleet(2, { heartbeatMs: 200, timeToLiveMs: 1_200 });
+  const fleet = await trial.fleet(2, { heartbeatMs: 400, timeToLiveMs: 2_500 });
   const stopped = new AbortController();
   const supervised = fleet.keep(2, stopped.signal);
   producer.start(80);

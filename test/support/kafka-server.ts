@@ -30,7 +30,6 @@ import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_proces
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import * as fs from 'node:fs';
-import * as net from 'node:net';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import type { TestContext } from 'node:test';
@@ -42,6 +41,7 @@ import {
   scramUsers,
   serverProperties,
 } from './kafka-config.ts';
+import { freePorts } from './ports.ts';
 
 export type { KafkaListener } from './kafka-config.ts';
 
@@ -267,35 +267,11 @@ function isAlive(child: ChildProcess): boolean {
   return child.exitCode === null && child.signalCode === null;
 }
 
-/** Below the range from which the system gives ports to clients: a restart finds them free. */
 async function choosePorts(nodes: number, names: readonly string[]): Promise<NodePorts[]> {
-  const taken = new Set<number>();
-  const next = async (): Promise<number> => {
-    for (;;) {
-      const port = 12_000 + (randomBytes(2).readUInt16BE() % 20_000);
-      if (taken.has(port) || !(await isFree(port))) continue;
-      taken.add(port);
-      return port;
-    }
-  };
-  const ports: NodePorts[] = [];
-  for (let node = 0; node < nodes; node += 1) {
-    const listeners = new Map<string, number>();
-    for (const name of names) listeners.set(name, await next());
-    ports.push({ controller: await next(), listeners });
-  }
-  return ports;
-}
-
-async function isFree(port: number): Promise<boolean> {
-  const server = net.createServer();
-  try {
-    server.listen(port, '127.0.0.1');
-    await once(server, 'listening');
-    return true;
-  } catch {
-    return false;
-  } finally {
-    server.close();
-  }
+  const free = await freePorts(nodes * (names.length + 1));
+  const next = () => free.pop() as number;
+  return Array.from({ length: nodes }, () => ({
+    controller: next(),
+    listeners: new Map(names.map((name) => [name, next()])),
+  }));
 }
