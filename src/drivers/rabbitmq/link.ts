@@ -104,8 +104,8 @@ export class Link {
   }
 
   /**
-   * What is sent in this turn of the loop leaves in one write. The client makes one per message, and
-   * those writes take a quarter of the time that publishing costs.
+   * What is sent in this turn of the loop leaves in one write. The client makes one per message,
+   * and those writes take a quarter of the time that publishing costs.
    */
   gather(): void {
     const socket = this.#connection === null ? null : socketOf(this.#connection);
