@@ -5,6 +5,7 @@
  */
 import { loadavg } from 'node:os';
 import { randomFrom } from '../../test/support/random.ts';
+import { measureFloor } from './floor.ts';
 import { type LatencyOptions, measureLatency } from './latency.ts';
 import { measureLimits } from './limits.ts';
 import { measurePinned } from './pinned.ts';
@@ -81,6 +82,8 @@ export async function benchJobs(options: JobsOptions): Promise<JobsFigures> {
       const seconds = Math.round((performance.now() - started) / 1000);
       log(`round ${round + 1} of ${rounds}: ${report.roundLine(bench.name)} (${seconds} s)`);
     }
+    const probing = { samples: sizes.samples, seed: random.below(2 ** 31) };
+    report.floorMs.push(...(await measureFloor(stores.postgres.url, probing)));
   }
   for (const bench of benches) await measureOnce(bench, sizes, report, log, random.below(2 ** 31));
   return report.figures();

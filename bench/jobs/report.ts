@@ -38,6 +38,9 @@ export interface JobsFigures {
   readonly idleP99Ms: number | null;
   readonly crossProcessP50Ms: number | null;
   readonly crossProcessP99Ms: number | null;
+  /** A bare insert and commit on the same Postgres, after the same pauses. */
+  readonly commitFloorP50Ms: number;
+  readonly commitFloorP99Ms: number;
   readonly pinnedRatio: number | null;
   readonly walBytesPerJob: number | null;
   readonly redisRatioToBullMQ: number | null;
@@ -62,6 +65,7 @@ export class Report {
   readonly pinned = new Map<ProductName, Pinned>();
   readonly limits = new Map<ProductName, LimitsCost>();
   readonly recovery = new Map<ProductName, Recovery>();
+  readonly floorMs: number[] = [];
   readonly #sizes: Sizes;
   readonly #benches: readonly Bench[];
   readonly #throughput = new Map<ProductName, Throughput[]>();
@@ -108,6 +112,8 @@ export class Report {
       idleP99Ms: ours?.idleP99Ms ?? null,
       crossProcessP50Ms: ours?.crossProcessP50Ms ?? null,
       crossProcessP99Ms: ours?.crossProcessP99Ms ?? null,
+      commitFloorP50Ms: round(percentile(this.floorMs, 0.5)),
+      commitFloorP99Ms: round(percentile(this.floorMs, 0.99)),
       pinnedRatio: ours?.pinned?.ratio ?? null,
       walBytesPerJob: ours?.bytesPerJob ?? null,
       redisRatioToBullMQ: ratioOf(onRedis, products['bullmq-redis']?.producingPerSecond),
