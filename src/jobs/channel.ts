@@ -72,6 +72,11 @@ interface Load {
   wish: ClaimWish | null;
 }
 
+/** Whether the answer to a try was lost, so that nobody knows whether it was stored. */
+interface Tries {
+  lost: boolean;
+}
+
 interface Pending {
   readonly done: JobDone[];
   readonly failed: JobFailure[];
@@ -229,20 +234,26 @@ export class Channel {
     }
   }
 
-  /** Sends until it is answered; what only a part of the load is at fault for hits that part. */
-  async #send(load: Load): Promise<void> {
+  /**
+   * Sends until it is answered; what only a part of the load is at fault for hits that part.
+   * `repeated`: the enqueues may be stored already, under this id.
+   */
+  async #send(load: Load, repeated: string | null = null): Promise<void> {
     const begun = load.wish ? (this.#worker?.begin(load.wish) ?? null) : null;
     const epoch = begun?.epoch ?? load.settle?.epoch ?? null;
     // Of an epoch that ended while it waited here: the store would refuse it.
     const settle = load.settle?.epoch === epoch ? load.settle : null;
-    const exchange = this.#exchangeOf({ ...load, settle }, epoch, begun?.claimNo ?? null);
+    const fresh = this.#exchangeOf({ ...load, settle }, epoch, begun?.claimNo ?? null);
+    const again = repeated !== null;
+    const exchange = again ? { ...fresh, enqueueId: repeated, again } : fresh;
+    const tries: Tries = { lost: again };
     try {
-      const result = await this.#exchangePatiently(exchange);
+      const result = await this.#exchangePatiently(exchange, tries);
       this.#answer(load.groups, exchange, result);
       if (begun && load.wish) this.#accept(result, begun.epoch, begun.claimNo, load.wish);
       if (settle) this.#committed(settle, result);
     } catch (error) {
-      await this.#recover(error, { ...load, settle }, exchange);
+      await this.#recover(error, { ...load, settle }, exchange, tries);
     }
   }
 
@@ -260,7 +271,7 @@ export class Channel {
   }
 
   /** Again while the store is away: for ever with a settlement, but an enqueue's callers wait. */
-  async #exchangePatiently(exchange: Exchange): Promise<ExchangeResult> {
+  async #exchangePatiently(exchange: Exchange, tries: Tries): Promise<ExchangeResult> {
     const { store, patienceMs, onError } = this.#options;
     const until = performance.now() + patienceMs;
     let { again } = exchange;
@@ -274,6 +285,7 @@ export class Channel {
         if (!away || lost || (waited && exchange.enqueue.length > 0)) throw error;
         onError(error);
         again = true;
+        tries.lost = true;
         this.retried += 1;
         await sleep(delayMs * (0.5 + Math.random()));
       }
@@ -281,7 +293,7 @@ export class Channel {
   }
 
   /** Nothing of the exchange happened, or nobody knows: each part gets what it can get. */
-  async #recover(error: unknown, load: Load, exchange: Exchange): Promise<void> {
+  async #recover(error: unknown, load: Load, exchange: Exchange, tries: Tries): Promise<void> {
     const { groups, settle } = load;
     const { epoch } = exchange;
     const lost = isMillraceError(error) && error.code === 'LEASE_LOST';
@@ -290,12 +302,15 @@ export class Channel {
       const cause = lost ? error : new MillraceError('LEASE_LOST', 'The epoch is over.');
       const jobs = settle ? settle.done.length + settle.failed.length : 0;
       this.#worker?.refuse(epoch, jobs, cause);
-      // The store refused the whole of it, so the enqueues are still to do.
-      if (lost && groups.length > 0) await this.#send({ groups, settle: null, wish: null });
+      // The store refused this try as a whole, so the enqueues are still to do, unless one before it
+      // was stored and its answer lost: then the store knows them by their id.
+      const rest = { groups, settle: null, wish: null };
+      if (lost && groups.length > 0) await this.#send(rest, tries.lost ? exchange.enqueueId : null);
       else for (const { reject } of groups) reject(error);
       return;
     }
-    const unknown = isMillraceError(error) && error.code === 'STORE_UNAVAILABLE';
+    const away = isMillraceError(error) && error.code === 'STORE_UNAVAILABLE';
+    const unknown = away || tries.lost;
     if (groups.length > 1 && !unknown) {
       for (const group of groups) await this.#send({ groups: [group], settle: null, wish: null });
     } else for (const { reject } of groups) reject(error);
@@ -312,14 +327,15 @@ export class Channel {
   }
 
   async #sendRest(load: Load, exchange: Exchange): Promise<void> {
+    const tries: Tries = { lost: exchange.again };
     try {
-      const result = await this.#exchangePatiently(exchange);
+      const result = await this.#exchangePatiently(exchange, tries);
       const { epoch } = exchange;
       const claimNo = exchange.claim?.claimNo;
       if (load.wish && claimNo && epoch) this.#accept(result, epoch, claimNo, load.wish);
       if (load.settle) this.#committed(load.settle, result);
     } catch (error) {
-      await this.#recover(error, { ...load, groups: [] }, exchange);
+      await this.#recover(error, { ...load, groups: [] }, exchange, tries);
     }
   }
 

@@ -4,7 +4,7 @@
  * up and a new one begins; what was settled too late is refused by the store.
  */
 import { hostname } from 'node:os';
-import { MillraceError } from '../core/errors.ts';
+import { isMillraceError, MillraceError } from '../core/errors.ts';
 import type { JobRef, JobStore, Recovery } from '../ports/jobs.ts';
 import { Bell, sleep } from '../runtime/bell.ts';
 import { type Heartbeat, startHeartbeat } from '../runtime/heartbeat/heartbeat.ts';
@@ -93,7 +93,6 @@ export class Session {
   /** The store refused this epoch, or its time is over: start again under a new one. */
   lose(epoch: number, cause: MillraceError): void {
     if (this.#epoch !== epoch) return;
-    this.#troubledAt = performance.now();
     this.#epoch = null;
     this.#open.clear();
     this.#claims = 0;
@@ -119,7 +118,10 @@ export class Session {
       report: () => ({ ...load(), oldestClaimNo: this.#oldestClaim() }),
       onCancelled: (jobs) => this.#options.onCancelled(jobs),
       onFenced: () => this.lose(epoch, lost('was declared dead')),
-      onExpired: () => this.lose(epoch, lost('could not say that it lives for too long')),
+      onExpired: () => {
+        this.#troubledAt = performance.now();
+        this.lose(epoch, lost('could not say that it lives for too long'));
+      },
       onRevived: () => {},
       onError: (error) => {
         this.#troubledAt = performance.now();
@@ -149,7 +151,8 @@ export class Session {
         }
         this.workers = (await store.workers()).filter(({ alive }) => alive).length;
       } catch (error) {
-        this.#troubledAt = performance.now();
+        const isAway = isMillraceError(error) && error.code === 'STORE_UNAVAILABLE';
+        if (isAway) this.#troubledAt = performance.now();
         onError(error, 'recovery');
         await sleep(heartbeatMs, this.#stop.signal);
       }

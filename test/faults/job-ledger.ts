@@ -7,7 +7,7 @@ import * as os from 'node:os';
 import * as path from 'node:path';
 import type { Jobs } from 'millrace';
 import { eventually } from './eventually.ts';
-import type { Verdict } from './ledger.ts';
+import { allowedMs, type Verdict } from './ledger.ts';
 import { createEffects } from './pipeline.ts';
 import type { Producer } from './producer.ts';
 import type { Reached } from './recoveries.ts';
@@ -77,7 +77,7 @@ function gapless(effects: readonly Effect[]): number {
 /** Waits until no job is left to do; what is left then is `stuck`. */
 export async function drainJobs(jobs: Jobs, withinMs: number): Promise<void> {
   const drained = async () => (await unfinished(jobs)) === 0;
-  await eventually('all jobs are done', withinMs, drained, 100).catch(() => {});
+  await eventually('all jobs are done', allowedMs(withinMs), drained, 100).catch(() => {});
 }
 
 /**

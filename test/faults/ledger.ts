@@ -48,7 +48,7 @@ interface EffectRow {
 /** Waits until everything stored has been handled by both stages; what is not then is `stuck`. */
 export async function drain(server: FaultServer, withinMs: number): Promise<void> {
   const drained = async () => (await stuck(server)) === 0;
-  await eventually('the pipeline is drained', withinMs, drained, 100).catch(() => {});
+  await eventually('the pipeline is drained', allowedMs(withinMs), drained, 100).catch(() => {});
 }
 
 export async function judge(server: FaultServer, producer: Producer): Promise<Verdict> {

@@ -8,6 +8,8 @@ import { sql } from './statements.ts';
 export function createStaging(database: Database): StagingStore {
   /** Transactions older than this are finished, and what they staged has been moved. */
   let floor = '0';
+  /** When the server started that said so. */
+  let serverStart = '';
   return {
     async stage(tx, events) {
       if (events.length === 0) return;
@@ -15,9 +17,10 @@ export function createStaging(database: Database): StagingStore {
       await tx.query(sql.stage.text, [partitions, ...eventColumns(events)]);
     },
     async sequence(limit) {
-      const [row] = await database.rows<[number, string, number[]]>(sql.sequence, [floor, limit]);
-      const [moved, next, partitions] = row as [number, string, number[]];
-      floor = next;
+      type Row = [moved: number, floor: string, partitions: number[], start: string];
+      const [row] = await database.rows<Row>(sql.sequence, [floor, limit, serverStart]);
+      const [moved, next, partitions, start] = row as Row;
+      [floor, serverStart] = [next, start];
       return { moved, partitions };
     },
   };

@@ -1397,7 +1397,9 @@ order by t.hash on conflict do nothing`,
   },
   sequence: {
     name: 'millrace_sequence',
-    text: `select moved, floor::text, partitions from millrace.sequence_staged($1::text::xid8, $2)`,
+    text: `select moved, floor::text, partitions, pg_postmaster_start_time()::text
+from millrace.sequence_staged(case when pg_postmaster_start_time()::text = $3
+  then $1::text::xid8 else '0'::xid8 end, $2)`,
   },
   settleCursor: {
     name: 'millrace_settle_cursor',

@@ -94,8 +94,10 @@ export class TenantTransaction {
     for (let delayMs = 10; ; delayMs = Math.min(delayMs * 2, 1_000)) {
       try {
         if (!(await this.#isUnderWay(number))) return await isStored();
-      } catch {
-        // Away still.
+      } catch (error) {
+        const isAway = isMillraceError(error) && error.code === 'STORE_UNAVAILABLE';
+        // Closed meanwhile, or refused for good: nobody here will know more.
+        if (this.#database.pool.ending || !isAway) return false;
       }
       await new Promise((resolve) => setTimeout(resolve, delayMs));
     }
