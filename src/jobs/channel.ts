@@ -302,8 +302,8 @@ export class Channel {
       const cause = lost ? error : new MillraceError('LEASE_LOST', 'The epoch is over.');
       const jobs = settle ? settle.done.length + settle.failed.length : 0;
       this.#worker?.refuse(epoch, jobs, cause);
-      // The store refused this try as a whole, so the enqueues are still to do, unless one before it
-      // was stored and its answer lost: then the store knows them by their id.
+      // The store refused this try as a whole, so the enqueues are still to do, unless one before
+      // it was stored and its answer lost: then the store knows them by their id.
       const rest = { groups, settle: null, wish: null };
       if (lost && groups.length > 0) await this.#send(rest, tries.lost ? exchange.enqueueId : null);
       else for (const { reject } of groups) reject(error);
