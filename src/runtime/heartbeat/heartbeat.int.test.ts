@@ -9,7 +9,8 @@ import { enqueuePlain, newExchange, newJobs } from '../../ports/jobs.fixtures.co
 import type { JobRef } from '../../ports/jobs.ts';
 import { startHeartbeat } from './heartbeat.ts';
 
-const timeToLiveMs = 1_500;
+/** Long enough for a thread that must share its core with a loop that spins. */
+const timeToLiveMs = 3_000;
 
 async function startWorker(t: TestContext) {
   const { url, drop } = await freshDatabase();
