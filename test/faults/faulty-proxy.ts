@@ -4,6 +4,7 @@
  */
 import * as net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { destroy, reset } from './reset.ts';
 
 export type OneWay = 'to-broker' | 'from-broker';
 
@@ -58,7 +59,7 @@ export class FaultyProxy {
   #connect(client: net.Socket): void {
     client.on('error', () => {});
     if (this.refusing) {
-      client.resetAndDestroy();
+      reset(client);
       return;
     }
     this.connections += 1;
@@ -82,18 +83,18 @@ class Pair {
       [client, this.#server],
       [this.#server, client],
     ] as const) {
-      socket.on('error', () => other.destroy());
+      socket.on('error', () => destroy(other));
       socket.on('close', () => {
         closed();
         // A silent connection stays open for whoever waits on it.
-        if (this.#swallows === null || socket === client) other.destroy();
+        if (this.#swallows === null || socket === client) destroy(other);
       });
     }
   }
 
   reset(): void {
-    this.#client.resetAndDestroy();
-    this.#server.resetAndDestroy();
+    reset(this.#client);
+    reset(this.#server);
   }
 
   swallow(way: OneWay | 'both'): void {

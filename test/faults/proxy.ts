@@ -3,6 +3,7 @@
  * through and then cuts the connection before the client hears what became of it.
  */
 import * as net from 'node:net';
+import { destroy, reset } from './reset.ts';
 
 export type CutMoment =
   /** Not by us: the message never arrives, and the connection stays until the server goes. */
@@ -19,6 +20,9 @@ interface Trap {
   readonly moment: CutMoment;
   sprung(): void;
 }
+
+/** How a commit is sent: as the message of a simple query. */
+export const commitMessage = 'Q\0\0\0\x0bcommit\0';
 
 export class CuttingProxy {
   readonly #server: net.Server;
@@ -61,11 +65,11 @@ export class CuttingProxy {
 
   /** Ends the connections there are, frozen or not; new ones work. */
   cutAll(): void {
-    for (const socket of this.#connections) socket.resetAndDestroy();
+    for (const socket of this.#connections) reset(socket);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const socket of this.#connections) socket.destroy();
+    for (const socket of this.#connections) destroy(socket);
     await new Promise((resolve) => this.#server.close(resolve));
   }
 
@@ -74,8 +78,8 @@ export class CuttingProxy {
     client.setNoDelay(true);
     let swallowing = false;
     const cut = () => {
-      client.resetAndDestroy();
-      server.destroy();
+      reset(client);
+      destroy(server);
     };
     client.on('data', (message) => {
       const at = swallowing ? -1 : this.#traps.findIndex((trap) => trap.matches(message));
@@ -96,10 +100,10 @@ export class CuttingProxy {
       [server, client],
     ] as const) {
       this.#connections.add(socket);
-      socket.on('error', () => other.destroy());
+      socket.on('error', () => destroy(other));
       socket.on('close', () => {
         this.#connections.delete(socket);
-        other.destroy();
+        destroy(other);
       });
     }
     if (this.#frozen) {
