@@ -6,10 +6,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { randomFrom } from '../../test/support/random.ts';
-import type { LatencyOptions } from './latency.ts';
+import { type LatencyOptions, warmUps } from './latency.ts';
 import { payloadBytes } from './product.ts';
-
-const warmUps = 60;
 
 export async function measureFloor(
   url: string,

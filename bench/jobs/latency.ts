@@ -18,7 +18,7 @@ export interface LatencyOptions {
   readonly seed: number;
 }
 
-const warmUps = 60;
+export const warmUps = 60;
 
 export async function measureLatency(
   { name, product, stores }: Bench,

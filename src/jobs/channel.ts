@@ -72,9 +72,9 @@ interface Load {
   wish: ClaimWish | null;
 }
 
-/** Whether the answer to a try was lost, so that nobody knows whether it was stored. */
-interface Tries {
-  lost: boolean;
+/** `again` from the first try on whose answer was lost: nobody knows whether that was stored. */
+interface Sending extends Exchange {
+  again: boolean;
 }
 
 interface Pending {
@@ -243,17 +243,14 @@ export class Channel {
     const epoch = begun?.epoch ?? load.settle?.epoch ?? null;
     // Of an epoch that ended while it waited here: the store would refuse it.
     const settle = load.settle?.epoch === epoch ? load.settle : null;
-    const fresh = this.#exchangeOf({ ...load, settle }, epoch, begun?.claimNo ?? null);
-    const again = repeated !== null;
-    const exchange = again ? { ...fresh, enqueueId: repeated, again } : fresh;
-    const tries: Tries = { lost: again };
+    const exchange = this.#exchangeOf({ ...load, settle }, epoch, begun?.claimNo ?? null, repeated);
     try {
-      const result = await this.#exchangePatiently(exchange, tries);
+      const result = await this.#exchangePatiently(exchange);
       this.#answer(load.groups, exchange, result);
       if (begun && load.wish) this.#accept(result, begun.epoch, begun.claimNo, load.wish);
       if (settle) this.#committed(settle, result);
     } catch (error) {
-      await this.#recover(error, { ...load, settle }, exchange, tries);
+      await this.#recover(error, { ...load, settle }, exchange);
     }
   }
 
@@ -271,21 +268,19 @@ export class Channel {
   }
 
   /** Again while the store is away: for ever with a settlement, but an enqueue's callers wait. */
-  async #exchangePatiently(exchange: Exchange, tries: Tries): Promise<ExchangeResult> {
+  async #exchangePatiently(exchange: Sending): Promise<ExchangeResult> {
     const { store, patienceMs, onError } = this.#options;
     const until = performance.now() + patienceMs;
-    let { again } = exchange;
     for (let delayMs = 20; ; delayMs = Math.min(delayMs * 2, 1_000)) {
       try {
-        return await store.exchange(again ? { ...exchange, again } : exchange);
+        return await store.exchange(exchange);
       } catch (error) {
         const away = isAway(error);
         const waited = performance.now() + delayMs > until;
         const lost = exchange.epoch !== null && this.#worker?.epoch !== exchange.epoch;
         if (!away || lost || (waited && exchange.enqueue.length > 0)) throw error;
         onError(error);
-        again = true;
-        tries.lost = true;
+        exchange.again = true;
         this.retried += 1;
         await sleep(delayMs * (0.5 + Math.random()));
       }
@@ -293,7 +288,7 @@ export class Channel {
   }
 
   /** Nothing of the exchange happened, or nobody knows: each part gets what it can get. */
-  async #recover(error: unknown, load: Load, exchange: Exchange, tries: Tries): Promise<void> {
+  async #recover(error: unknown, load: Load, exchange: Sending): Promise<void> {
     const { groups, settle } = load;
     const { epoch } = exchange;
     const lost = isMillraceError(error) && error.code === 'LEASE_LOST';
@@ -305,12 +300,13 @@ export class Channel {
       // The store refused this try as a whole, so the enqueues are still to do, unless one before
       // it was stored and its answer lost: then the store knows them by their id.
       const rest = { groups, settle: null, wish: null };
-      if (lost && groups.length > 0) await this.#send(rest, tries.lost ? exchange.enqueueId : null);
-      else for (const { reject } of groups) reject(error);
+      if (lost && groups.length > 0) {
+        await this.#send(rest, exchange.again ? exchange.enqueueId : null);
+      } else for (const { reject } of groups) reject(error);
       return;
     }
     const away = isMillraceError(error) && error.code === 'STORE_UNAVAILABLE';
-    const unknown = away || tries.lost;
+    const unknown = away || exchange.again;
     if (groups.length > 1 && !unknown) {
       for (const group of groups) await this.#send({ groups: [group], settle: null, wish: null });
     } else for (const { reject } of groups) reject(error);
@@ -326,20 +322,24 @@ export class Channel {
     await this.#sendRest(load, { ...exchange, enqueue: [], again: unknown });
   }
 
-  async #sendRest(load: Load, exchange: Exchange): Promise<void> {
-    const tries: Tries = { lost: exchange.again };
+  async #sendRest(load: Load, exchange: Sending): Promise<void> {
     try {
-      const result = await this.#exchangePatiently(exchange, tries);
+      const result = await this.#exchangePatiently(exchange);
       const { epoch } = exchange;
       const claimNo = exchange.claim?.claimNo;
       if (load.wish && claimNo && epoch) this.#accept(result, epoch, claimNo, load.wish);
       if (load.settle) this.#committed(load.settle, result);
     } catch (error) {
-      await this.#recover(error, { ...load, groups: [] }, exchange, tries);
+      await this.#recover(error, { ...load, groups: [] }, exchange);
     }
   }
 
-  #exchangeOf(load: Load, epoch: number | null, claimNo: number | null): Exchange {
+  #exchangeOf(
+    load: Load,
+    epoch: number | null,
+    claimNo: number | null,
+    repeated: string | null,
+  ): Sending {
     this.exchanges += 1;
     const { groups, settle, wish } = load;
     const [first] = groups;
@@ -349,9 +349,9 @@ export class Channel {
       epoch,
       settle: settle as JobSettlement | null,
       enqueue,
-      enqueueId: crypto.randomUUID(),
+      enqueueId: repeated ?? crypto.randomUUID(),
       claim: wish && claimNo !== null ? claimOf(wish, claimNo) : null,
-      again: false,
+      again: repeated !== null,
     };
   }
 

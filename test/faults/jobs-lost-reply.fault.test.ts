@@ -11,12 +11,12 @@ import { eventually } from './eventually.ts';
 import { defineOrders, placeJobs } from './job-orders.ts';
 import { JobTrial } from './job-trial.ts';
 import { scaled } from './ledger.ts';
-import { CuttingProxy } from './proxy.ts';
+import { CuttingProxy, commitMessage } from './proxy.ts';
 
 /** How a prepared statement is named in a Bind message. */
 const exchanges = ['\0millrace_exchange_jobs\0'];
-const commits = ['Q\0\0\0\x0bcommit\0', '\0millrace_settle_jobs\0'];
-const commit = ['Q\0\0\0\x0bcommit\0'];
+const commits = [commitMessage, '\0millrace_settle_jobs\0'];
+const commit = [commitMessage];
 
 /** A producer and a worker in this process, both behind the proxy. */
 async function open(name: string) {

@@ -10,13 +10,13 @@ import { connect } from 'millrace';
 import { assertClean, drain, judge, record, scaled } from './ledger.ts';
 import { createEffects, subscribePipeline } from './pipeline.ts';
 import { Producer } from './producer.ts';
-import { CuttingProxy } from './proxy.ts';
+import { CuttingProxy, commitMessage } from './proxy.ts';
 import { announcedRandom } from './random.ts';
 import { FaultServer } from './server.ts';
 
 /** How a prepared statement is named in a Bind message. */
 const appends = ['\0millrace_append\0', '\0millrace_append_once\0'];
-const settlements = ['Q\0\0\0\x0bcommit\0', '\0millrace_settle\0', '\0millrace_settle_cursor\0'];
+const settlements = [commitMessage, '\0millrace_settle\0', '\0millrace_settle_cursor\0'];
 
 test('connections cut between commit and answer', { timeout: 900_000 }, async () => {
   const random = announcedRandom('lost-reply');

@@ -12,11 +12,11 @@ import { eventually } from './eventually.ts';
 import { JobEffects } from './job-ledger.ts';
 import { defineOrders, placeJobs } from './job-orders.ts';
 import { createEffects, OrderPlaced } from './pipeline.ts';
-import { CuttingProxy } from './proxy.ts';
+import { CuttingProxy, commitMessage } from './proxy.ts';
 import { FaultServer } from './server.ts';
 
 /** The message of a simple query. */
-const commit = ['Q\0\0\0\x0bcommit\0'];
+const commit = [commitMessage];
 
 /**
  * The server is killed before the next commit reaches it, at once: what it has not yet written down

@@ -16,6 +16,9 @@ import { sql } from './statements.ts';
 
 export type SendInTransaction = <Row>(statement: Statement, values?: Values) => Promise<Row[]>;
 
+/** A question that is answered true when a row is there that only one settlement writes. */
+export type Witness = readonly [statement: Statement, values: Values];
+
 /** invalid_parameter_value, as pg_xact_status says it. */
 const numberInTheFuture = '22023';
 
@@ -54,12 +57,11 @@ export class TenantTransaction {
 
   /**
    * `settle` sends what belongs to the commit and answers with the transaction's number. When the
-   * connection is lost during the commit, `isStored` says what became of it: whether a row is there
-   * that only this settlement writes.
+   * connection is lost during the commit, the witness says what became of it; null: nobody does.
    */
   async commit(
     settle: (send: SendInTransaction) => Promise<string>,
-    isStored: () => Promise<boolean>,
+    witness: Witness | null,
   ): Promise<void> {
     if (!this.#open) throw closed();
     this.#open = false;
@@ -80,8 +82,7 @@ export class TenantTransaction {
       if (error instanceof MillraceError) throw error;
       this.#release(true);
       const known = translate(error);
-      if (!isMillraceError(known) || known.code !== 'STORE_UNAVAILABLE') throw known;
-      if (!(await this.#wasCommitted(number, isStored))) throw known;
+      if (!isAway(known) || !(await this.#wasCommitted(number, witness))) throw known;
     }
   }
 
@@ -90,14 +91,17 @@ export class TenantTransaction {
    * server that crashed gives numbers again that it had not written down, and another transaction
    * has committed under this one (seen each time after a SIGKILL, and one job of 3,000 lost by it).
    */
-  async #wasCommitted(number: string, isStored: () => Promise<boolean>): Promise<boolean> {
+  async #wasCommitted(number: string, witness: Witness | null): Promise<boolean> {
+    if (witness === null) return false;
     for (let delayMs = 10; ; delayMs = Math.min(delayMs * 2, 1_000)) {
       try {
-        if (!(await this.#isUnderWay(number))) return await isStored();
+        if (!(await this.#isUnderWay(number))) {
+          const [row] = await this.#database.rows<[boolean]>(...witness);
+          return row?.[0] ?? false;
+        }
       } catch (error) {
-        const isAway = isMillraceError(error) && error.code === 'STORE_UNAVAILABLE';
         // Closed meanwhile, or refused for good: nobody here will know more.
-        if (this.#database.pool.ending || !isAway) return false;
+        if (this.#database.pool.ending || !isAway(error)) return false;
       }
       await new Promise((resolve) => setTimeout(resolve, delayMs));
     }
@@ -131,6 +135,10 @@ export class TenantTransaction {
       throw translate(error);
     }
   };
+}
+
+function isAway(error: unknown): boolean {
+  return isMillraceError(error) && error.code === 'STORE_UNAVAILABLE';
 }
 
 function closed(): MillraceError {

@@ -1,8 +1,8 @@
 /** A handler's own transaction as a tenant, which settles its job in the commit of its effects. */
-import type { JobStore } from '../../../ports/jobs.ts';
+import type { JobDone, JobStore } from '../../../ports/jobs.ts';
 import type { Database } from '../connection.ts';
 import { sql } from '../statements.ts';
-import { type SendInTransaction, TenantTransaction } from '../tenant-transaction.ts';
+import { type SendInTransaction, TenantTransaction, type Witness } from '../tenant-transaction.ts';
 import type { Lanes } from './lanes.ts';
 import { settleParameters } from './settlement.ts';
 
@@ -27,17 +27,15 @@ export function createBegin(database: Database, lanes: Lanes): JobStore['begin']
           woken = row?.woken ?? [];
           return row?.number ?? '';
         };
-        const isStored = async () => {
-          const [completed] = done;
-          if (!completed) return false;
-          const { lane, offset, claimNo } = completed;
-          const values = [lane, offset, epoch, claimNo];
-          return (await database.rows<[boolean]>(sql.jobSettled, values))[0]?.[0] ?? false;
-        };
-        await transaction.commit(settle, isStored);
+        const [completed] = done;
+        await transaction.commit(settle, completed ? witnessOf(completed, epoch) : null);
         return { woken: woken.length > 0 ? await lanes.queueNames(woken) : [] };
       },
       rollback: () => transaction.rollback(),
     };
   };
+}
+
+function witnessOf({ lane, offset, claimNo }: JobDone, epoch: number): Witness {
+  return [sql.jobSettled, [lane, offset, epoch, claimNo]];
 }

@@ -27,12 +27,8 @@ export function createBegin(
           [row = null] = await send<CommitRow>(...commitStatement(epoch, [commit], true));
           return row?.number ?? '';
         };
-        const isStored = async () => {
-          const values = [commit.runId, commit.seq, epoch];
-          return (await database.rows<[boolean]>(sql.runLinkStored, values))[0]?.[0] ?? false;
-        };
         try {
-          await transaction.commit(settle, isStored);
+          await transaction.commit(settle, [sql.runLinkStored, [commit.runId, commit.seq, epoch]]);
         } catch (error) {
           if (isTakenLink(error)) return fenced;
           throw error;
