@@ -25,6 +25,8 @@ process.once('SIGTERM', () => interrupted.abort());
 /** After this long without a result, files that still run are stopped and reported by name. */
 const silenceMsMax = 120_000 * Math.max(1, Number(process.env.MILLRACE_FAULTS_SCALE ?? 1));
 
+const slowestShown = 15;
+
 const timeLimit = new URL('../test/support/time-limit.ts', import.meta.url);
 
 interface Tally {
@@ -32,6 +34,8 @@ interface Tally {
   failed: number;
   /** Reason of a skip → names of the tests. */
   readonly skipped: Map<string, string[]>;
+  /** Test file → seconds. */
+  readonly seconds: Map<string, number>;
   coverage: readonly LoadedFile[] | null;
 }
 
@@ -49,7 +53,13 @@ async function main(): Promise<number> {
   const workspace = mkdtempSync(path.join(tmpdir(), 'millrace-run-'));
   chmodSync(workspace, 0o755); // the embedded server of root runs as somebody else
   process.env.TMPDIR = workspace;
-  const tally: Tally = { passed: 0, failed: 0, skipped: new Map(), coverage: null };
+  const tally: Tally = {
+    passed: 0,
+    failed: 0,
+    skipped: new Map(),
+    seconds: new Map(),
+    coverage: null,
+  };
   const stopServer = await startSharedServer(files, workspace);
   try {
     await runFiles(files, tally);
@@ -93,8 +103,12 @@ async function runFiles(files: readonly TestFile[], tally: Tally): Promise<void>
   stream.on('test:coverage', ({ summary }) => {
     tally.coverage = summary.files;
   });
+  stream.on('test:summary', ({ file, duration_ms: ms }) => {
+    if (file !== undefined) tally.seconds.set(path.relative('.', file), ms / 1000);
+  });
   const watchdog = setTimeout(() => {
-    console.error(`no result for ${silenceMsMax / 1000} s: stopping the files that still run`);
+    const left = files.map((file) => file.path).filter((file) => !tally.seconds.has(file));
+    console.error(`no result for ${silenceMsMax / 1000} s: stopping ${left.join(', ')}`);
     interrupted.abort();
   }, silenceMsMax);
   stream.on('test:complete', () => watchdog.refresh());
@@ -117,10 +131,21 @@ function report(files: readonly TestFile[], tally: Tally): number {
     const shown = names.length > 3 ? [...names.slice(0, 3), '…'] : names;
     console.log(`  ${names.length} × ${reason} (${shown.join('; ')})`);
   }
+  if (tally.seconds.size > slowestShown) reportSlowest(tally.seconds);
   const covered = tally.coverage === null || reportCoverage(tally.coverage);
   if (interrupted.signal.aborted) console.log('\ninterrupted');
   console.log(`\n${tally.passed} passed, ${tally.failed} failed`);
   return tally.failed === 0 && covered && !interrupted.signal.aborted ? 0 : 1;
+}
+
+/** Where the time of a long run went. */
+function reportSlowest(seconds: ReadonlyMap<string, number>): void {
+  const slowest = [...seconds].sort(([, a], [, b]) => b - a).slice(0, slowestShown);
+  const sum = [...seconds.values()].reduce((total, one) => total + one, 0);
+  console.log(
+    `\n${seconds.size} files took ${Math.round(sum)} s, one after the other; the slowest:`,
+  );
+  for (const [file, took] of slowest) console.log(`  ${took.toFixed(0).padStart(4)} s  ${file}`);
 }
 
 function reportCoverage(files: readonly LoadedFile[]): boolean {
