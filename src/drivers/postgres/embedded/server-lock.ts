@@ -71,16 +71,30 @@ async function stopOrphan(root: string, pid: number, data: string): Promise<void
   throw busy(root, pid);
 }
 
+/** SSLRequest (PostgreSQL protocol, 54.7): every server answers it with one byte, at once. */
+const sslRequest = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]);
+
+/**
+ * Whether a server is there. A connection alone says nothing: the children of a server that was just
+ * killed may hold its socket open for a moment, and the kernel connects to that as well. It ends
+ * with them; one that stays and is silent counts as a server that is busy.
+ */
 function socketAnswers({ socketDirectory, port }: ServerLock): Promise<boolean> {
   if (socketDirectory === '' || process.platform === 'win32') return Promise.resolve(false);
   return new Promise((resolve) => {
     const socket = net.connect(path.join(socketDirectory, `.s.PGSQL.${port}`));
+    let connected = false;
     const answer = (value: boolean) => {
-      socket.destroy();
       resolve(value);
+      socket.destroy();
     };
-    socket.setTimeout(1000, () => answer(false));
-    socket.once('connect', () => answer(true));
+    socket.setTimeout(5000, () => answer(connected));
+    socket.once('connect', () => {
+      connected = true;
+      socket.write(sslRequest);
+    });
+    socket.once('data', () => answer(true));
     socket.once('error', () => answer(false));
+    socket.once('close', () => answer(false));
   });
 }
