@@ -7,7 +7,7 @@
  * end it.
  */
 import { type Connection, instancesChannel } from '@platformatic/kafka';
-import type { Denial } from './denials.ts';
+import { type Denial, noteError } from './denials.ts';
 import { guardReauthentication } from './reauthentication.ts';
 
 /** Azure's load balancer forgets what is silent for 4 minutes, and others sooner. */
@@ -22,9 +22,7 @@ export function watchConnections(): void {
     const { type, instance } = message as { type: string; instance: Connection };
     if (type !== 'connection' || !isContext(instance.context)) return;
     const context = instance.context;
-    instance.on('error', (error) => {
-      context.latest = { error, at: performance.now() };
-    });
+    instance.on('error', (error) => noteError(context, error));
     instance.on('connect', () => instance.socket.setKeepAlive(true, keepAliveMs));
     guardReauthentication(instance);
   });

@@ -9,9 +9,9 @@ import {
   UserError,
 } from '@platformatic/kafka';
 import { MillraceError } from '../../../core/errors.ts';
-import { type Denial, denialOf } from './denials.ts';
+import { type Denial, denialOf, noteError } from './denials.ts';
 
-const quiet: Denial = { address: 'kafka://a:9092', latest: null };
+const quiet: Denial = { address: 'kafka://a:9092', latest: null, tokenRanOut: () => false };
 const same = (text: string) => text;
 const withCode = (code: string) => Object.assign(new Error('from below'), { code });
 const lost = new NetworkError('Connection closed');
@@ -94,6 +94,28 @@ describe('what is a denial', () => {
     assert.equal(denialOf(new ProtocolError('NOT_LEADER_OR_FOLLOWER'), said, same), null);
     const before: Denial = { ...quiet, latest: { error: alert, at: performance.now() - 60_000 } };
     assert.equal(denialOf(lost, before, same), null);
+  });
+
+  it('a token that ran out on its way is none, then or a moment later', () => {
+    const refused = new AuthenticationError('the token is refused (invalid_token)');
+    const wrapped = new NetworkError('Connection failed.', { cause: refused });
+    let ranOut = true;
+    const context: Denial = { ...quiet, tokenRanOut: () => ranOut };
+    noteError(context, wrapped);
+    assert.equal(denialOf(wrapped, context, same), null);
+    ranOut = false; // there is a new one
+    assert.equal(denialOf(lost, context, same), null);
+    assert.equal(denialOf(wrapped, context, same)?.code, 'BROKER_DENIED');
+    noteError(context, wrapped);
+    assert.equal(denialOf(lost, context, same)?.code, 'BROKER_DENIED');
+  });
+
+  it('a right is one, whatever became of the token', () => {
+    const right = new ProtocolError('TOPIC_AUTHORIZATION_FAILED');
+    assert.equal(
+      denialOf(right, { ...quiet, tokenRanOut: () => true }, same)?.code,
+      'BROKER_DENIED',
+    );
   });
 
   it('an error of ours inside is handed on as it is', () => {

@@ -10,6 +10,8 @@ export interface Denial {
   readonly address: string;
   /** The last error of one of its connections; `at` in milliseconds of this process. */
   latest: { readonly error: unknown; readonly at: number } | null;
+  /** The token ended on its way, or while its issuer was away: the next one may do. */
+  tokenRanOut(): boolean;
 }
 
 /** An error of a connection explains failures of its requests this long. */
@@ -20,6 +22,12 @@ interface Reason {
   readonly fix: string;
 }
 
+/** Remembers what a connection said last; not that a token is refused which ran out by itself. */
+export function noteError(context: Denial, error: unknown): void {
+  const isOver = context.tokenRanOut() && everyErrorOf(error).some((one) => isLogin(one as Fault));
+  if (!isOver) context.latest = { error, at: performance.now() };
+}
+
 export function denialOf(
   error: unknown,
   context: Denial,
@@ -28,7 +36,7 @@ export function denialOf(
   const all = everyErrorOf(error);
   const own = all.find((one): one is MillraceError => one instanceof MillraceError);
   if (own !== undefined) return own;
-  const reason = firstReason(all) ?? explainedBy(all, context);
+  const reason = firstReason(all, context) ?? explainedBy(all, context);
   if (reason === null) return null;
   return new MillraceError(
     'BROKER_DENIED',
@@ -58,11 +66,11 @@ function everyErrorOf(error: unknown): Error[] {
   return [...seen];
 }
 
-function firstReason(all: readonly Error[]): Reason | null {
+function firstReason(all: readonly Error[], { tokenRanOut }: Denial): Reason | null {
   for (const one of all) {
     const fault = one as Fault;
     const reason = certificateReason(fault) ?? rightReason(fault) ?? loginReason(fault);
-    if (reason !== null) return reason;
+    if (reason !== null && !(isLogin(fault) && tokenRanOut())) return reason;
   }
   return null;
 }
@@ -72,7 +80,7 @@ function explainedBy(all: readonly Error[], context: Denial): Reason | null {
   const { latest } = context;
   if (latest === null || performance.now() - latest.at > explainsMs) return null;
   const isLoss = all.some((one) => (one as Fault).code === 'PLT_KFK_NETWORK');
-  return isLoss ? firstReason(everyErrorOf(latest.error)) : null;
+  return isLoss ? firstReason(everyErrorOf(latest.error), context) : null;
 }
 
 /** Codes that Node gives to a certificate which it does not accept. */
@@ -141,6 +149,11 @@ function rightReason({ apiId, serverErrorMessage }: Fault): Reason | null {
   if (reason === undefined) return null;
   const more = serverErrorMessage ? ` (${serverErrorMessage})` : '';
   return { ...reason, message: reason.message + more };
+}
+
+/** By the client's own check of the broker's answer, or by the broker's code. */
+function isLogin({ code, apiId }: Fault): boolean {
+  return code === 'PLT_KFK_AUTHENTICATION' || apiId === 'SASL_AUTHENTICATION_FAILED';
 }
 
 /** The client calls a lost connection a failed login as well: only its own checks are one. */

@@ -69,7 +69,8 @@ export async function clientSettings(settings: BrokerSettings): Promise<KafkaCli
   }
   const address = `${url.preset.schemes[0]}://${hosts.map(hostText).join(',')}`;
   const redact = createRedaction(() => secretsOf(settings, url, connection, sasl));
-  const context: Denial = { address, latest: null };
+  const tokenRanOut = () => sasl?.tokens?.ranOut ?? false;
+  const context: Denial = { address, latest: null, tokenRanOut };
   watchConnections();
   const publishTimeoutMs = positive('publishTimeoutMs', settings.publishTimeoutMs, 30_000);
   return {

@@ -30,6 +30,20 @@ describe('tokens', () => {
     assert.equal(ask.count, 2);
   });
 
+  it('ran out when they lived and do not any more', async () => {
+    const { ask, source } = counting((n) => ({ token: `t${n}`, expiresAt: n < 3 ? n * 1400 : 0 }));
+    assert.equal(source.ranOut, false);
+    await source.get();
+    assert.equal(source.ranOut, false);
+    ask.now = 1400;
+    assert.equal(source.ranOut, true);
+    await source.get();
+    assert.equal(source.ranOut, false);
+    ask.now = 2800;
+    await source.get(); // over from the beginning
+    assert.equal(source.ranOut, false);
+  });
+
   it('are asked for once, however many connections wait', async () => {
     const { ask, source } = counting((n) => ({ token: `t${n}`, expiresAt: 2000 }));
     const all = await Promise.all(Array.from({ length: 50 }, () => source.get()));

@@ -11,6 +11,8 @@ export interface TokenSource {
   get(): Promise<string>;
   /** The last one, to take it out of messages; null before the first. */
   readonly last: string | null;
+  /** It lived when it was given away, and does not any more: a broker refuses it for that alone. */
+  readonly ranOut: boolean;
 }
 
 const freshShare = 0.75;
@@ -21,6 +23,7 @@ export function createTokenSource(
 ): TokenSource {
   let token: BrokerToken | null = null;
   let freshUntil = 0;
+  let wasAlive = false;
   let asking: Promise<string> | null = null;
 
   async function renew(): Promise<string> {
@@ -28,6 +31,7 @@ export function createTokenSource(
       const next = checked(await ask());
       freshUntil = now() + (next.expiresAt - now()) * freshShare;
       token = next;
+      wasAlive = next.expiresAt > now();
       return next.token;
     } catch (error) {
       if (token !== null && token.expiresAt > now()) return token.token;
@@ -49,6 +53,9 @@ export function createTokenSource(
     },
     get last() {
       return token?.token ?? null;
+    },
+    get ranOut() {
+      return wasAlive && token !== null && token.expiresAt <= now();
     },
   };
 }
