@@ -21,7 +21,7 @@ import { relayGroup } from './relay.ts';
 
 const url = anyBroker?.url ?? '';
 const skip = anyBroker === null && 'none of KAFKA_URL, AMQP_URL, REDIS_URL is set';
-const longMs = 30_000;
+const longMs = 90_000;
 const keys = ['a', 'b', 'c', 'd', 'e', 'f'];
 const numbers = (count: number) => Array.from({ length: count }, (_, n) => n);
 
