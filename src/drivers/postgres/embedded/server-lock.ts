@@ -75,9 +75,9 @@ async function stopOrphan(root: string, pid: number, data: string): Promise<void
 const sslRequest = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]);
 
 /**
- * Whether a server is there. A connection alone says nothing: the children of a server that was just
- * killed may hold its socket open for a moment, and the kernel connects to that as well. It ends
- * with them; one that stays and is silent counts as a server that is busy.
+ * Whether a server is there. A connection alone says nothing: the children of a server that was
+ * just killed may hold its socket open for a moment, and the kernel connects to that as well. It
+ * ends with them; one that stays and is silent counts as a server that is busy.
  */
 function socketAnswers({ socketDirectory, port }: ServerLock): Promise<boolean> {
   if (socketDirectory === '' || process.platform === 'win32') return Promise.resolve(false);
