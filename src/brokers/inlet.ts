@@ -123,7 +123,10 @@ export class Inlet {
     this.#refusals = new Refusals({
       topics: null,
       partitions: surroundings.store.partitions,
-      stablePositions: surroundings.broker.capabilities.replays,
+      // Of a broker that is away now, it is known once it is there.
+      get stablePositions() {
+        return surroundings.broker.capabilities.replays;
+      },
       redactor: surroundings.redactor,
       append: (event) => surroundings.publisher.append(event),
       onError: (error) => this.#note(error, 'refusing'),

@@ -7,7 +7,7 @@
 import { MillraceError } from '../core/errors.ts';
 import type { StoredEvent } from '../core/event.ts';
 import type { Redactor } from '../core/redaction.ts';
-import type { Broker, PartitionLag, TopicInfo } from '../ports/broker.ts';
+import type { Broker, OutgoingEvent, PartitionLag, TopicInfo } from '../ports/broker.ts';
 import type { RoutedEvent, Store } from '../ports/store.ts';
 import type { GroupPartition } from '../ports/streams.ts';
 import type { Heads } from '../runtime/heads.ts';
@@ -74,6 +74,8 @@ export class BrokerLink {
   readonly source: EventSource;
   readonly #around: LinkSurroundings;
   readonly #inlets = new Set<Inlet>();
+  /** Topics that had as many partitions as the log when the relay first looked. */
+  readonly #fitting = new Set<string>();
   #topicProblem: string | null = null;
   #started = false;
   #leaving = false;
@@ -88,7 +90,10 @@ export class BrokerLink {
     this.refusals = new Refusals({
       topics: this.topics,
       partitions: around.store.partitions,
-      stablePositions: broker.capabilities.replays,
+      // Of a broker that is away now, it is known once it is there.
+      get stablePositions() {
+        return broker.capabilities.replays;
+      },
       redactor: around.redactor,
       append: around.append,
       onError: (error) => around.onError(error, 'refusals'),
@@ -285,6 +290,7 @@ export class BrokerLink {
       timeToLiveMs,
       batchMax,
       bytesMax: batchBytesMax,
+      checkTopics: (events) => this.#checkForRelay(events),
       createTopics: (topics) => this.#mend(topics),
       onAppended,
       announce: () => tell('members'),
@@ -346,24 +352,40 @@ export class BrokerLink {
   }
 
   async #checkTopics(wanted: readonly string[]): Promise<void> {
-    const { partitions } = this.#around.store;
-    const found = await this.broker.topics(wanted);
-    for (const topic of wanted) {
-      const there = found.find((one) => one.topic === topic);
-      if (there === undefined) {
-        throw new MillraceError('BROKER_TOPIC_UNKNOWN', `The topic ${topic} does not exist.`);
-      }
-      if (there.partitions === partitions) continue;
-      throw new MillraceError(
-        'BROKER_TOPIC_MISMATCH',
-        `The topic ${topic} has ${there.partitions} partitions; the log has ${partitions}.`,
-      );
+    const found = await this.#findFitting(wanted);
+    const missing = wanted.find((topic) => !found.some((one) => one.topic === topic));
+    if (missing !== undefined) {
+      throw new MillraceError('BROKER_TOPIC_UNKNOWN', `The topic ${missing} does not exist.`);
     }
     this.#topicProblem = null;
   }
 
+  /** Those that are there. @throws MillraceError BROKER_TOPIC_MISMATCH */
+  async #findFitting(wanted: readonly string[]): Promise<readonly TopicInfo[]> {
+    const { partitions } = this.#around.store;
+    const found = await this.broker.topics(wanted);
+    for (const { topic, partitions: count } of found) {
+      if (count === partitions) continue;
+      throw new MillraceError(
+        'BROKER_TOPIC_MISMATCH',
+        `The topic ${topic} has ${count} partitions; the log has ${partitions}.`,
+      );
+    }
+    return found;
+  }
+
+  /** Events in a topic of more partitions would lie where nobody who hashes their keys looks. */
+  async #checkForRelay(events: readonly OutgoingEvent[]): Promise<void> {
+    const fresh = new Set<string>();
+    for (const { topic } of events) if (!this.#fitting.has(topic)) fresh.add(topic);
+    if (fresh.size === 0) return;
+    // Missing ones are made when publishing says so.
+    for (const { topic } of await this.#findFitting([...fresh])) this.#fitting.add(topic);
+  }
+
   /** The relay found that topics are missing. */
   async #mend(topics: readonly string[]): Promise<void> {
+    for (const topic of topics) this.#fitting.delete(topic);
     if (!this.settings.createTopics) {
       this.#topicProblem = `topics are missing: ${topics.join(', ')}`;
       return;

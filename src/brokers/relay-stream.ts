@@ -37,6 +37,8 @@ export interface RelayStreamOptions {
   readonly bytesMax: number;
   readonly retryPollMs: number;
   readonly counts: RelayCounts;
+  /** Rejects where a topic has another number of partitions than the log. */
+  checkTopics(events: readonly OutgoingEvent[]): Promise<void>;
   /** Makes these topics, if that is wanted. */
   createTopics(topics: readonly string[]): Promise<void>;
   onAppended(events: readonly StoredEvent[]): void;
@@ -282,6 +284,7 @@ export class RelayStream {
     let made = false;
     for (let delayMs = 50; ; delayMs = Math.min(delayMs * 2, retryMsMax)) {
       try {
+        await this.#untilEnd(this.#options.checkTopics(events));
         await this.#untilEnd(broker.publish(events));
         this.failingSince = null;
         counts.relayed += events.length;

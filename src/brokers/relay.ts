@@ -9,7 +9,7 @@ import type { Store } from '../ports/store.ts';
 import { sleep } from '../runtime/bell.ts';
 import { Membership } from '../runtime/membership.ts';
 import type { EventSource } from '../runtime/source.ts';
-import { type RelayCounts, RelayStream } from './relay-stream.ts';
+import { type RelayCounts, RelayStream, type RelayStreamOptions } from './relay-stream.ts';
 import type { TopicNames } from './topics.ts';
 
 export const relayGroup = 'broker.relay';
@@ -24,6 +24,7 @@ export interface RelayOptions {
   readonly timeToLiveMs: number;
   readonly batchMax: number;
   readonly bytesMax: number;
+  checkTopics: RelayStreamOptions['checkTopics'];
   createTopics(topics: readonly string[]): Promise<void>;
   onAppended(events: readonly StoredEvent[]): void;
   announce(): void;
@@ -137,7 +138,7 @@ export class Relay {
 
   #run(partition: number, epoch: number): void {
     const { store, source, broker, topics, batchMax, bytesMax } = this.#options;
-    const { createTopics, onAppended } = this.#options;
+    const { checkTopics, createTopics, onAppended } = this.#options;
     const stream = new RelayStream({
       store,
       source,
@@ -150,6 +151,7 @@ export class Relay {
       bytesMax,
       retryPollMs: 1_000,
       counts: this.counts,
+      checkTopics,
       createTopics,
       onAppended,
       onError: (error) => this.#note(error, `${relayGroup}/${partition}`),

@@ -33,6 +33,8 @@ const protocol = 'cooperative-sticky';
 const protocolVersion = 2;
 /** Joining again takes the name from whoever has it: two with one name must not do so in turns. */
 const fencedMs = 60_000;
+/** How often the leader looks whether topics came, went or grew: nobody else tells the group. */
+const lookMs = 10_000;
 
 export class ClassicMember implements Member {
   readonly #cluster: Cluster;
@@ -50,6 +52,9 @@ export class ClassicMember implements Member {
   readonly #cadence = new Cadence(1000);
   /** Of performance.now(): another process has our name. */
   #outUntil = 0;
+  /** As leader: what the last round shared out, partitions by topic. */
+  #counts: ReadonlyMap<string, number> = new Map();
+  #lookAt = 0;
 
   constructor(cluster: Cluster, options: MemberOptions) {
     this.#cluster = cluster;
@@ -145,8 +150,8 @@ export class ClassicMember implements Member {
 
   /** The leader of the round decides for all; the others send nothing. */
   async #assignments({ leader, members, skipAssignment }: JoinAnswer) {
-    // A leader that came back under its static name keeps the assignment that there is.
-    if (leader !== this.#memberId || members.length === 0 || skipAssignment === true) return [];
+    this.#counts = new Map();
+    if (leader !== this.#memberId || members.length === 0) return [];
     const subscriptions = new Map(
       members.map(({ memberId, metadata }) => {
         const { version, topics, ownedPartitions, generationId } =
@@ -155,17 +160,17 @@ export class ClassicMember implements Member {
       }),
     );
     const topics = new Set([...subscriptions.values()].flatMap((one) => one.topics));
-    const counts = new Map<string, { partitionsCount: number }>();
-    for (const topic of topics) {
-      // Another member may want a topic that was deleted: nobody gets it. Any other failure is one
-      // of the round, or the topic would stay without members until the next one.
-      const layout = await this.#cluster.layout(topic).catch((error: unknown) => {
-        if (isMillraceError(error) && error.code === 'BROKER_TOPIC_UNKNOWN') return null;
-        throw error;
-      });
-      if (layout !== null) counts.set(topic, { partitionsCount: layout.leaders.length });
-    }
-    const metadata = { topics: counts } as never;
+    const counts = new Map<string, number>();
+    // Another member may want a topic that was deleted: nobody gets it. Any other failure is one
+    // of the round, or the topic would stay without members until the next one.
+    for (const topic of topics) counts.set(topic, await this.#partitionsOf(topic, false));
+    this.#counts = counts;
+    this.#lookAt = performance.now() + lookMs;
+    // A leader that came back under its static name keeps the assignment that there is.
+    if (skipAssignment === true) return [];
+    const there = [...counts].filter(([, partitionsCount]) => partitionsCount > 0);
+    const shared = there.map(([topic, partitionsCount]) => [topic, { partitionsCount }] as const);
+    const metadata = { topics: new Map(shared) } as never;
     return cooperativeStickyAssigner(this.#memberId, subscriptions, topics, metadata).map(
       ({ memberId, assignments }) => ({
         memberId,
@@ -175,6 +180,34 @@ export class ClassicMember implements Member {
         }),
       }),
     );
+  }
+
+  /** 0: there is no such topic. */
+  async #partitionsOf(topic: string, fresh: boolean): Promise<number> {
+    try {
+      return (await this.#cluster.layout(topic, fresh)).leaders.length;
+    } catch (error) {
+      if (isMillraceError(error) && error.code === 'BROKER_TOPIC_UNKNOWN') return 0;
+      throw error;
+    }
+  }
+
+  /** Partitions that were added, and topics made anew, are nobody's until another round. */
+  async #isOutdated(): Promise<boolean> {
+    if (this.#counts.size === 0 || performance.now() < this.#lookAt) return false;
+    this.#lookAt = performance.now() + lookMs;
+    try {
+      const found = await this.#cluster.metadata([...this.#counts.keys()]);
+      const now = new Map(found.map(({ name, leaders }) => [name, leaders.length]));
+      for (const [topic, count] of this.#counts) {
+        if ((now.get(topic) ?? 0) === count) continue;
+        // Asked again: a node that has just started may not know it yet.
+        if ((await this.#partitionsOf(topic, true)) !== count) return true;
+      }
+    } catch {
+      // The next look tells.
+    }
+    return false;
   }
 
   /** @returns true when something was given back: another round makes it somebody else's. */
@@ -219,7 +252,9 @@ export class ClassicMember implements Member {
 
   async #beat(): Promise<number> {
     if (performance.now() < this.#outUntil) return code.none;
-    if (this.#generation < 0 || this.#isMidRound) return this.#tryJoin();
+    if (this.#generation < 0 || this.#isMidRound || (await this.#isOutdated())) {
+      return this.#tryJoin();
+    }
     const { errorCode } = await this.#call<HeartbeatAnswer>('Heartbeat', [
       this.#options.group,
       this.#generation,

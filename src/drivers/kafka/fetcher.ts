@@ -35,14 +35,18 @@ const idleWaitMs = 500;
 /** While a partition may not be asked for: it may want to be in the next request soon. */
 const shortWaitMs = 30;
 
+const idOfNone = '00000000-0000-0000-0000-000000000000';
+
 export class FetchedPartition implements TopicPartition {
   readonly topic: string;
   readonly partition: number;
-  readonly reader: BatchReader;
+  reader: BatchReader;
   isPaused = false;
   /** No more deliveries: it is being given back. */
   isStopped = false;
   bytesMax = partitionBytes;
+  /** Of the topic that the offset is of; null until it is known. */
+  topicId: string | null = null;
   /** Not asked for before this time of performance.now(). */
   notBefore = 0;
   attempt = 0;
@@ -62,6 +66,11 @@ export class FetchedPartition implements TopicPartition {
 
   get inFlight(): number {
     return this.#delivered.length - this.#first;
+  }
+
+  /** Fetches again from `offset` on; what was delivered before it waits for its acknowledgement. */
+  fetchAgain(offset: number): void {
+    this.reader = new BatchReader(this.topic, this.partition, offset);
   }
 
   deliver(deliveries: readonly Delivery[]): void {
@@ -176,6 +185,10 @@ export class Fetcher {
       } else {
         const leader = this.#leaderOf(one);
         if (leader === null) continue;
+        if (this.#isReplaced(one)) {
+          void this.#reset(one, -1, true);
+          continue;
+        }
         const those = byLeader.get(leader);
         if (those === undefined) byLeader.set(leader, [one]);
         else those.push(one);
@@ -204,6 +217,15 @@ export class Fetcher {
       (error: unknown) => this.#tellSometimes(error, attempt),
     );
     return null;
+  }
+
+  /** Its topic was deleted and made anew: the offset would skip events of the new one. */
+  #isReplaced(one: FetchedPartition): boolean {
+    const { id, name } = this.#cluster.knownLayout(one.topic) as TopicLayout;
+    // Brokers before 2.8 have no ids, and while they are brought up to date some have.
+    if (id === name || id === idOfNone) return false;
+    one.topicId ??= id;
+    return one.topicId !== id;
   }
 
   #postpone(one: FetchedPartition, error: unknown): void {
@@ -282,16 +304,16 @@ export class Fetcher {
    * made anew or a leader lost its end. Either way it goes on with the oldest there is: at a new
    * end there may be events already that nobody saw. People are told.
    */
-  async #reset(one: FetchedPartition, logStart: number): Promise<void> {
+  async #reset(one: FetchedPartition, logStart: number, isReplaced = false): Promise<void> {
     const lost = one.reader.fetchOffset;
     one.notBefore = performance.now() + 60_000;
     try {
       const start = logStart >= 0 ? logStart : await this.offsetOf(one, 'start');
-      if (lost >= start && lost <= (await this.offsetOf(one, 'end'))) {
+      if (!isReplaced && lost >= start && lost <= (await this.offsetOf(one, 'end'))) {
         throw protocolError(code.offsetOutOfRange);
       }
       if (this.get(one.topic, one.partition) !== one) return;
-      if (lost < start) {
+      if (lost < start && !isReplaced) {
         one.reader.fetchOffset = start;
         one.notBefore = 0;
       } else {
@@ -319,7 +341,11 @@ export class Fetcher {
   async offsetOf({ topic, partition }: TopicPartition, which: 'start' | 'end'): Promise<number> {
     const layout = await this.#cluster.layout(topic);
     const leader = this.#cluster.node(layout.leaders[partition] ?? -1);
-    if (leader === undefined) throw new Error(`partition ${partition} has no leader now`);
+    if (leader === undefined) {
+      // What is known of it may be a minute old, and the partition may be younger.
+      this.#cluster.forgetLayout(topic);
+      throw new Error(`partition ${partition} has no leader now`);
+    }
     const timestamp = which === 'start' ? -2n : -1n;
     const answer = await this.#cluster.call<OffsetsAnswer>('ListOffsets', leader, [
       -1,
@@ -369,9 +395,9 @@ export class Fetcher {
     } catch (error) {
       // Corrupt bytes, or a compression we do not have. Perhaps another copy is better.
       this.#options.onError(this.#cluster.failure(error, 'send what can be read'), 'decode');
-      this.remove(one.topic, one.partition);
-      this.add(one.topic, one.partition, position);
-      (this.get(one.topic, one.partition) as FetchedPartition).notBefore = performance.now() + 5000;
+      one.fetchAgain(position);
+      one.notBefore = performance.now() + 5000;
+      this.wake();
       return;
     }
     if (deliveries.length > 0) {

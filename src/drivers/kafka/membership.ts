@@ -48,12 +48,13 @@ export function partitionKeyOf({ topic, partition }: TopicPartition): string {
 }
 
 /** Those of `all` that are not among `others`. */
-export function without(
-  all: readonly TopicPartition[],
-  others: readonly TopicPartition[],
-): TopicPartition[] {
-  const keys = new Set(others.map(partitionKeyOf));
-  return all.filter((one) => !keys.has(partitionKeyOf(one)));
+export function without<Part extends TopicPartition>(
+  all: readonly Part[],
+  others: readonly Part[],
+  keyOf: (one: Part) => string = partitionKeyOf,
+): Part[] {
+  const keys = new Set(others.map(keyOf));
+  return all.filter((one) => !keys.has(keyOf(one)));
 }
 
 /**

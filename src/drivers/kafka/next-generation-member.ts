@@ -28,6 +28,11 @@ import { abortable, backoffMs, settledWithin } from './patience.ts';
 
 type Assignment = NonNullable<GroupHeartbeatAnswer['assignment']>['topicPartitions'];
 
+/** With the id of the very topic: one that was made anew has the same name and another id. */
+interface Owned extends TopicPartition {
+  readonly id: string;
+}
+
 const leaves = -1;
 const leavesForAWhile = -2;
 const heartbeatTimeoutMs = 8000;
@@ -38,7 +43,7 @@ export class NextGenerationMember implements Member {
   readonly #pool: ConnectionPool;
   readonly #memberId: string;
   #epoch = 0;
-  #owned: readonly TopicPartition[] = [];
+  #owned: readonly Owned[] = [];
   /** What the broker wants us to have; it says so once. Null: nothing new. */
   #target: Assignment | null = null;
   #intervalMs = 5000;
@@ -106,8 +111,7 @@ export class NextGenerationMember implements Member {
     const { group, instanceId, topics } = this.#options;
     const coordinator = await this.#cluster.coordinator(group);
     const ids = new Map<string, { topicId: string; partitions: number[] }>();
-    for (const { topic, partition } of epoch < 0 ? [] : this.#owned) {
-      const { id } = await this.#cluster.layout(topic);
+    for (const { id, partition } of epoch < 0 ? [] : this.#owned) {
       const one = ids.get(id) ?? { topicId: id, partitions: [] };
       one.partitions.push(partition);
       ids.set(id, one);
@@ -145,12 +149,13 @@ export class NextGenerationMember implements Member {
     const { events } = this.#options;
     const target = await this.#named(this.#target);
     this.#target = null;
-    const revoked = without(this.#owned, target);
-    const added = without(target, this.#owned);
-    if (revoked.length > 0) {
-      await events.revoke(revoked, false);
-      this.#owned = without(this.#owned, revoked);
-    }
+    const revoked = without(this.#owned, target, idKeyOf);
+    const added = without(target, this.#owned, idKeyOf);
+    // Made anew: committing what was acknowledged of the old one would skip events of the new one.
+    const isReplaced = ({ topic, id }: Owned) =>
+      (this.#cluster.knownLayout(topic)?.id ?? id) !== id;
+    for (const [lost, some] of Map.groupBy(revoked, isReplaced)) await events.revoke(some, lost);
+    this.#owned = without(this.#owned, revoked, idKeyOf);
     if (added.length > 0) {
       this.#owned = [...this.#owned, ...added];
       // Not waited for: finding positions may take its time, heartbeats must go on.
@@ -161,22 +166,19 @@ export class NextGenerationMember implements Member {
     return isChanged;
   }
 
-  async #named(assigned: Assignment): Promise<TopicPartition[]> {
-    const names = new Map<string, string>();
-    const learn = async (fresh: boolean) => {
-      for (const topic of this.#options.topics) {
-        names.set((await this.#cluster.layout(topic, fresh)).id, topic);
+  /** A topic that is gone names nothing; it must not keep the others from us. */
+  async #named(assigned: Assignment): Promise<Owned[]> {
+    const names = new Map(this.#owned.map(({ id, topic }) => [id, topic]));
+    // An id that we never heard of: the first assignment, or a topic was made anew.
+    if (assigned.some(({ topicId }) => !names.has(topicId))) {
+      for (const { id, name } of await this.#cluster.metadata(this.#options.topics)) {
+        names.set(id, name);
       }
-    };
-    await learn(false);
-    // An id that we never heard of: a topic was made anew.
-    if (assigned.some(({ topicId }) => !names.has(topicId))) await learn(true);
-    const found: TopicPartition[] = [];
-    for (const { topicId, partitions } of assigned) {
-      const topic = names.get(topicId);
-      if (topic !== undefined) for (const partition of partitions) found.push({ topic, partition });
     }
-    return found;
+    return assigned.flatMap(({ topicId: id, partitions }) => {
+      const topic = names.get(id);
+      return topic === undefined ? [] : partitions.map((partition) => ({ topic, partition, id }));
+    });
   }
 
   poke(): void {
@@ -261,4 +263,8 @@ export class NextGenerationMember implements Member {
     if (this.#epoch > 0) await settledWithin(this.#heartbeat(leaves), 2000);
     await this.#cluster.closePool(this.#pool);
   }
+}
+
+function idKeyOf({ id, partition }: Owned): string {
+  return `${id} ${partition}`;
 }

@@ -40,7 +40,8 @@ test('settings go before the URL, and a token before the password', async () => 
 });
 
 test('what is no address is told without its password', () => {
-  for (const url of ['http://x', 'amqp://', 'amqp:host', 'amqp://user:secret@a b', '']) {
+  const written = ['amqp://user:secret@a b', 'amqp://user:x@secret@host', 'amqp://u:1/secret@host'];
+  for (const url of ['http://x', 'amqp://', 'amqp:host', '', ...written]) {
     assert.throws(
       () => addressOf({ url }),
       (error) => {

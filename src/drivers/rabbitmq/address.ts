@@ -37,7 +37,9 @@ const pattern = /^(amqps?):\/\/(?:([^@/]*)@)?([^/?#@]+)(?:\/([^?#/]*))?\/?(?:[?#
 export function addressOf(settings: BrokerSettings): Address {
   const parts = pattern.exec(settings.url);
   if (parts === null) throw invalid(settings.url);
-  const [, scheme, credentials = '', hostList = '', path = ''] = parts;
+  const [, scheme, credentials, hostList = '', path = ''] = parts;
+  // The '/' of a password, then, and its host was never read: it would be shown as an address.
+  if (credentials === undefined && path.includes('@')) throw invalid(settings.url);
   const encrypted = scheme === 'amqps' || settings.tls !== undefined;
   const hosts = hostList.split(',').map((host) => {
     if (!URL.canParse(`http://${host}`)) throw invalid(settings.url);
@@ -46,7 +48,7 @@ export function addressOf(settings: BrokerSettings): Address {
     const given = port || (host.endsWith(':80') ? '80' : encrypted ? '5671' : '5672');
     return `${hostname}:${given}`;
   });
-  const [user = '', password = ''] = split(credentials, ':').map(decode);
+  const [user = '', password = ''] = split(credentials ?? '', ':').map(decode);
   const { connectTimeoutMs = 10_000, clientId = `millrace-${process.pid}` } = settings;
   const vhost = path === '' ? '/' : decode(path);
   return {
@@ -106,7 +108,7 @@ function decode(text: string): string {
 
 /** Says nothing of what may be a password. */
 function invalid(url: string): MillraceError {
-  const shown = url.replace(/\/\/[^@]*@/, '//…@');
+  const shown = url.replace(/\/\/.*@/s, '//…@');
   return new MillraceError('CONFIG_INVALID', `'${shown}' is no amqp:// or amqps:// URL.`, {
     fix: 'Write amqp://user:password@host:5672/vhost, or amqps:// for TLS.',
   });

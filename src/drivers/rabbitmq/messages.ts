@@ -5,11 +5,13 @@
  * The body carries a content encoding because the client would parse JSON without one: our own
  * events are parsed once, by who handles them, and their text stays as it was.
  */
-import type { AsyncMessage, Envelope } from 'rabbitmq-client';
+import type { AsyncMessage, Channel, Envelope } from 'rabbitmq-client';
 import { attributesOf, type ReceivedEvent, readCloudEvent } from '../../core/cloud-event.ts';
 import type { OutgoingEvent } from '../../ports/broker.ts';
 
 const encoding = 'utf-8';
+/** Of JSON without a content encoding, as `leaveUnparsed` marks it. */
+const unparsed = 'identity';
 const rawBytesMax = 65_536;
 
 /** 'cloudEvents:id' and the like, put together once. */
@@ -104,7 +106,26 @@ function textOf(value: unknown): string | undefined {
   return Buffer.isBuffer(value) ? value.toString('utf8') : undefined;
 }
 
-/** The JSON text of the data. Without a content encoding the client has parsed it. */
+/**
+ * The client parses JSON that comes without a content encoding, and digits that a double cannot
+ * keep are gone before anybody has seen them. It has no setting for that.
+ */
+export function leaveUnparsed(channel: Channel): void {
+  const own = channel as unknown as { _onHeader?: (frame: HeaderFrame) => void };
+  const onHeader = own._onHeader?.bind(channel);
+  if (onHeader === undefined) return;
+  own._onHeader = (frame) => {
+    const { fields } = frame;
+    if (fields.contentType === 'application/json') fields.contentEncoding ||= unparsed;
+    onHeader(frame);
+  };
+}
+
+interface HeaderFrame {
+  readonly fields: { readonly contentType?: string; contentEncoding?: string };
+}
+
+/** The JSON text of the data. Without a content encoding the client may have parsed it. */
 function dataOf({ body, contentType, contentEncoding }: Incoming): string | { problem: string } {
   const isUsual = contentEncoding === undefined || contentEncoding === encoding;
   if (!isUsual && !/^(?:utf-?8|identity|)$/i.test(contentEncoding)) {
@@ -114,7 +135,7 @@ function dataOf({ body, contentType, contentEncoding }: Incoming): string | { pr
     return contentType === 'text/plain' ? String(body) : JSON.stringify(body);
   }
   const text = body.toString('utf8');
-  if (contentEncoding || text === '' || isJson(text)) return text;
+  if (contentEncoding === encoding || text === '' || isJson(text)) return text;
   return { problem: 'its data is no JSON' };
 }
 

@@ -10,7 +10,7 @@ import type { AsyncMessage, Channel } from 'rabbitmq-client';
 import type { Delivery, TopicPartition } from '../../ports/broker.ts';
 import { translate, unavailable } from './failures.ts';
 import type { Link } from './link.ts';
-import { decode } from './messages.ts';
+import { decode, leaveUnparsed } from './messages.ts';
 
 /**
  * The same for all members, whatever they hold in flight. What a consumer that is gone had not
@@ -64,6 +64,7 @@ export class PartitionConsumer {
    */
   static async open(options: PartitionConsumerOptions): Promise<PartitionConsumer | null> {
     const channel = await options.link.channel();
+    leaveUnparsed(channel);
     const consumer = new PartitionConsumer(options, channel);
     const lost = () => consumer.#lose();
     channel.on('close', lost);

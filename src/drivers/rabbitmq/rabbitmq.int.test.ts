@@ -298,6 +298,25 @@ describe('RabbitMQ', { skip }, () => {
     assert.deepEqual(member.payloads.slice(7), [20]);
   });
 
+  it('gives the JSON of other clients as they wrote it, digit by digit', async (t) => {
+    const topic = await topicOf(1);
+    const member = await TestMember.join(await another(t), [topic]);
+    const channel = await foreign(t);
+    const names = { specversion: '1.0', id: '7', source: '/shop', type: 'order.paid' };
+    const headers = Object.fromEntries(
+      Object.entries(names).map(([name, value]) => [`cloudEvents:${name}`, value]),
+    );
+    const to = { exchange: topic, routingKey: '0', headers, contentType: 'application/json' };
+    const written = ['{"account":12345678901234567890, "rate": 1.10}', '1e400', '{"a":1,"a":2}'];
+    for (const text of [...written, '{"cut']) await channel.basicPublish(to, Buffer.from(text));
+    const came = await member.received(4);
+    assert.deepEqual(
+      came.map(({ event }) => event?.dataJson),
+      [...written, undefined],
+    );
+    assert.match(came[3]?.problem ?? '', /its data is no JSON/);
+  });
+
   it('knows a topic from an exchange of somebody else', async (t) => {
     const channel = await foreign(t);
     const topic = `test.${randomUUID()}`;
