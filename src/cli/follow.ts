@@ -38,7 +38,8 @@ export async function followRun(
     const task = await api.get<TaskDetailsDocument>(taskPath(runId), { tenant });
     shown.show(task);
     if (finished.has(task.state) && task.ended_at !== null) return report(task, flags, cli);
-    if (task.state === 'blocked_by_failures') return report(task, flags, cli);
+    const undoes = task.notes.compensating !== undefined && !task.paused;
+    if (task.state === 'blocked_by_failures' && !undoes) return report(task, flags, cli);
     if (io.signal.aborted || Date.now() >= until) {
       shown.clear();
       cli.exitCode = exitCodes.interrupted;

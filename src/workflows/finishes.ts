@@ -230,8 +230,10 @@ export class Finishes {
  * Not one that an operator has opened again a moment ago: its history still says how it ended, but
  * its end, or its rest, has been taken away.
  */
-function isOver({ state, endedAt, resting }: RunSummary): boolean {
-  return isEnd(state) ? endedAt !== null : state === 'blocked_by_failures' && resting;
+function isOver({ state, endedAt, resting, wakeAt }: RunSummary): boolean {
+  if (isEnd(state)) return endedAt !== null;
+  // One that is to be woken goes on undoing its steps.
+  return state === 'blocked_by_failures' && resting && wakeAt === null;
 }
 
 /** Whoever waits is told: the end, or that nothing goes on without an operator. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { callerTransaction } from '../../test/support/caller-transaction.ts';
 import { freshDatabase, type TestDatabase } from '../../test/support/database.ts';
 import { eventually, gate } from '../../test/support/eventually.ts';
 import { ask, openMill } from '../../test/support/mill.ts';
@@ -261,6 +262,30 @@ describe('runs that change hands', () => {
     assert.equal(await run.result({ timeoutMs: 20_000 }), 'well');
     assert.equal(calls, 2);
     assert.ok(errors.includes('the driver has a bug'));
+  });
+
+  it('hands on a run whose driver threw while somebody keeps it locked for long', async (t) => {
+    const mill = await openMill(t, database.url, { onError: () => {} });
+    const locked = gate();
+    let holdings = 0;
+    const good = inSequence(1, () => 'good');
+    const Locked = workflowOf('locked', async (run) => {
+      holdings += 1;
+      if (holdings > 1) return good(run);
+      await locked.opened;
+      throw new Error('broken');
+    });
+    mill.workflows.work(Locked);
+    await mill.start();
+    const run = await mill.workflows.start(Locked, {});
+    await callerTransaction(database.url)(async (tx) => {
+      const signal = { kind: 'signal', name: 'hello', payloadJson: 'null' } as const;
+      const message = { ...signal, runId: run.runId, messageId: 'one' };
+      await mill.store.workflows.deliver([message], { tx });
+      locked.open();
+      await new Promise((resolve) => setTimeout(resolve, 2_000));
+    });
+    assert.equal(await run.result({ timeoutMs: 20_000 }), 'good');
   });
 
   it('lets a run that has waited for long go before younger and more urgent ones', async (t) => {

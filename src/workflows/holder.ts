@@ -311,7 +311,7 @@ export class Holder implements RunHost {
     if (end !== undefined) {
       finishes.finish(runId, end);
       if (parent !== null) this.nudge([parent.runId]);
-    } else if (isFinish(commit.state)) {
+    } else if (isFinish(commit.state) && !run.record.notes.has('compensating')) {
       finishes.finish(runId, {
         state: commit.state,
         resultJson: null,

@@ -192,6 +192,7 @@ export class MemoryRun implements HeldRun {
   async wait(until: number | null, busy?: Promise<unknown>): Promise<'go' | 'rest'> {
     if (this.#stored.messages.length > this.#seen) return 'go';
     if (busy !== undefined) {
+      if (until !== null && until <= this.#stored.now) return 'go';
       const woken = new Promise<void>((resolve) => {
         this.#wakeUp = resolve;
       });

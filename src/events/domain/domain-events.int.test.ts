@@ -379,4 +379,31 @@ describe('domain events', () => {
     const { dropped } = mill.events.metrics();
     assert.deepEqual([dropped.durable, dropped.acknowledged], [1, 1]);
   });
+
+  it('that are dropped leave nothing behind of what their handlers published', async (t) => {
+    const { namespace, tenantId, of } = place();
+    const quiet = { durable: { dlqEnabled: false, maxDeliveryAttempts: 1 } };
+    await using mill = await openMill(t, database.url, { domainEvents: quiet });
+    const [event, next] = [of(failed), of(settled)];
+    mill.events.declare(namespace, [event, next]);
+    let tries = 0;
+    mill.events.subscribe(event.name, { delivery: 'durable' }, (one, context) => {
+      tries += 1;
+      context.publish(next.name, one.payload);
+      if ((one.payload as { amount: number }).amount === 1) throw new Error('no');
+    });
+    await mill.start();
+    for (const n of [1, 2])
+      await mill.events.publish(event.name, payload(n), { tenantId, key: 'k' });
+    const followUps = async () => {
+      const { events } = await mill.events.stream(namespace).events({ tenantId });
+      return events.filter(({ name }) => name === next.name).map((one) => one.payload);
+    };
+    await eventually('the second one is handled', async () => (await followUps()).length > 0);
+    assert.deepEqual(
+      (await followUps()).map((one) => (one as { amount: number }).amount),
+      [2],
+    );
+    assert.equal(tries, 2);
+  });
 });

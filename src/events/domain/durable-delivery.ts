@@ -78,8 +78,8 @@ export interface FollowUpRequest extends FollowUpOptions {
 
 export interface FollowUp {
   readonly eventId: string;
-  /** Null: it is stored with the acknowledgement. */
-  readonly after: (() => void) | null;
+  /** Once the handler has succeeded. */
+  after(): void;
 }
 
 /** The subscription for the streams. */
@@ -126,8 +126,8 @@ async function call(
     if (dlqEnabled || (context.attempt < attemptsMax && !isPermanent(error))) throw error;
     counters.add('dropped', delivery);
     options.onError(error);
-    if (context.turn === null) return;
-    // Only a failure takes back what was written there, and leaves a letter.
+    if (context.turn === null && after.length === 0) return;
+    // Only a failure takes back what was written and published there, and leaves a letter.
     options.onUnwantedLetter();
     throw error;
   }
@@ -150,7 +150,7 @@ function contextFor(
     },
     publish(name: string, payload: unknown, given: FollowUpOptions = {}): string {
       const followUp = options.followUp(event, context, { ...given, name, payload });
-      if (followUp.after) after.push(followUp.after);
+      after.push(() => followUp.after());
       return followUp.eventId;
     },
   };

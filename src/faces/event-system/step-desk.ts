@@ -121,7 +121,7 @@ export class StepDesk {
     const address = runAddressOf(message);
     return address === null
       ? handler(message, context)
-      : this.#runFor(address, message, () => handler(message, context));
+      : this.#runFor(address, message, () => handler(message, context), signal);
   }
 
   /** A run has its own rules for tries: it is told how this one ended, and the message is done. */
@@ -129,12 +129,13 @@ export class StepDesk {
     address: RunAddress,
     { messageId }: StepMessage,
     handle: () => unknown,
+    signal: AbortSignal,
   ): Promise<unknown> {
     let result: StepExecutionResult;
     try {
       result = { success: true, result: await handle() };
     } catch (error) {
-      if (isMillraceError(error) && error.code === 'SHUTTING_DOWN') throw error;
+      if (isTaken(error) || (signal.aborted && isTaken(signal.reason))) throw error;
       this.#options.counters.messagesFailed += 1;
       result = failedWith(error);
     }
@@ -210,6 +211,14 @@ export class StepDesk {
         `(${maxAgeMs / 1_000} s), and was put aside unrun. Retry it to run it all the same.`,
     );
   }
+}
+
+/**
+ * The message was taken from its handler: whoever gets it next says how the step ended, and what
+ * this one came to would stand in the way of that answer.
+ */
+function isTaken(reason: unknown): boolean {
+  return isMillraceError(reason) && ['SHUTTING_DOWN', 'LEASE_LOST'].includes(reason.code);
 }
 
 function failureOf(messageId: string, error: StepExecutionResult['error']): Error {

@@ -71,6 +71,14 @@ export function undoDueAt(undoing: UndoingRun): number | null {
   return tries.attempts < step.planned.attemptsMax ? tries.wakeAt : null;
 }
 
+/** That it goes on by itself, for those who see it blocked. True: it was not noted before. */
+export function noteUndoing({ run, live, draft }: UndoingRun): boolean {
+  if (run.record.notes.has('compensating')) return false;
+  const failed = live.steps.filter(hasFailed).map(({ name }) => name);
+  draft.note('compensating', JSON.stringify({ failed }));
+  return true;
+}
+
 /** One try, or the end of the run. True: it has ended. */
 export async function undoOne(undoing: UndoingRun): Promise<boolean> {
   const step = nextOf(undoing);
@@ -78,12 +86,8 @@ export async function undoOne(undoing: UndoingRun): Promise<boolean> {
     await endInError(undoing);
     return true;
   }
-  const { run, draft } = undoing;
-  if (!run.record.notes.has('compensating')) {
-    const failed = undoing.live.steps.filter(hasFailed).map(({ name }) => name);
-    draft.note('compensating', JSON.stringify({ failed }));
-    await undoing.flush();
-  }
+  const { run } = undoing;
+  if (noteUndoing(undoing)) await undoing.flush();
   const before = triesOf(undoing, step);
   const attempt = (before?.attempts ?? 0) + 1;
   const ending = await call(undoing, step, attempt);
@@ -144,6 +148,8 @@ async function noteFailure(
   };
   undoing.run.log(step).error(`could not be undone: ${error.message}`, { attempt });
   undoing.draft.note(triesPrefix + step.name, JSON.stringify(tries));
+  // From here on it waits for somebody.
+  if (tries.attempts >= attemptsMax) undoing.draft.note('compensating', null);
   await undoing.flush();
 }
 

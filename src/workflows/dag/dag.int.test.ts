@@ -181,3 +181,65 @@ test('what a transactional step writes commits with its result', async (t) => {
   await mill.start();
   assert.deepEqual(await (await mill.workflows.start(dag, null)).result(), { a: 42 });
 });
+
+test('who waits for a run that is being undone is told once that is done', async (t) => {
+  const mill = await openMill(t, database.url, { workflows: { residencyMs: 50 } });
+  const other = await openMill(t, database.url);
+  let broken = true;
+  let undone = 0;
+  const saga = defineTask('saga', unique)
+    .step('book', {
+      retry: { attempts: 3, delayMs: 300 },
+      handler: () => 'seat',
+      compensate: () => {
+        if (broken || undone === 0) {
+          undone = broken ? 0 : 1;
+          broken = false;
+          throw new Error('away');
+        }
+        undone += 1;
+      },
+    })
+    .step('pay', {
+      after: ['book'],
+      retry: false,
+      handler: () => Promise.reject(new Error('no')),
+    })
+    .build();
+  mill.workflows.work(saga);
+  await Promise.all([mill.start(), other.start()]);
+  const { runId, result } = await mill.workflows.start(saga, null);
+  const told = [result(), other.workflows.result(runId, { timeoutMs: 20_000 })];
+  for (const one of told) {
+    await assert.rejects(one, ({ details }: { details?: { state?: string } }) => {
+      assert.equal(details?.state, 'error');
+      return true;
+    });
+  }
+  assert.equal(undone, 2, 'the third try did it');
+});
+
+test('a run that is paused with steps to undo rests, and goes on once it is resumed', async (t) => {
+  const mill = await openMill(t, database.url, { workflows: { residencyMs: 50 } });
+  const undone: string[] = [];
+  const saga = defineTask('paused-saga', unique)
+    .step('book', { handler: () => 'seat', compensate: () => void undone.push('book') })
+    .step('pay', {
+      after: ['book'],
+      retry: false,
+      handler: async ({ taskUuid }) => {
+        await mill.workflows.pause(taskUuid);
+        await eventually('it is paused', async () => (await mill.workflows.get(taskUuid))?.paused);
+        throw new Error('no');
+      },
+    })
+    .build();
+  mill.workflows.work(saga);
+  await mill.start();
+  const { runId, result } = await mill.workflows.start(saga, null);
+  await eventually('it rests', async () => (await mill.store.workflows.load(runId))?.rest);
+  assert.deepEqual(undone, []);
+  await mill.workflows.resume(runId);
+  await assert.rejects(result({ timeoutMs: 20_000 }), /failed: no/);
+  assert.deepEqual(undone, ['book']);
+});

@@ -364,4 +364,61 @@ describe('the driver of declared workflows', () => {
     assert.equal(await drive(dag, run), 'ended');
     assert.deepEqual(calls, ['a', 'b']);
   });
+
+  it('rests while it is paused with steps to undo', async () => {
+    const undone: string[] = [];
+    const dag = defineTask('paused-saga')
+      .step('book', { handler: () => 'seat', compensate: () => void undone.push('book') })
+      .step('pay', {
+        after: ['book'],
+        retry: false,
+        handler: async () => {
+          await run.holder?.commit({ transitions: [], notes: [['paused', '{}']] });
+          throw new Error('no');
+        },
+      })
+      .build();
+    const run = new StoredRun(null);
+    const plan = new DagPlan(dag.compiled, dag.registry);
+    let asked = 0;
+    const now = () => {
+      asked += 1;
+      assert.ok(asked < 1_000, 'it waits');
+      return run.now;
+    };
+    assert.equal(await driveDag(run.hold(), plan, now), 'rested');
+    assert.deepEqual([undone, run.rest?.wakeAt], [[], null]);
+    await run.hold().commit({ transitions: [], notes: [['paused', null]] });
+    assert.equal(await driveDag(run.hold(), plan, now), 'ended');
+    assert.deepEqual([undone, run.end?.state], [['book'], 'error']);
+  });
+
+  it('waits for the handlers at work before it undoes anything, and is quiet', async () => {
+    const log: string[] = [];
+    const dag = defineTask('busy-saga')
+      .step('book', { handler: () => 'seat', compensate: () => void log.push('undone') })
+      .step('pay', {
+        after: ['book'],
+        retry: false,
+        handler: () => Promise.reject(new Error('no')),
+      })
+      .step('slow', {
+        after: ['book'],
+        handler: async () => {
+          await new Promise((resolve) => setTimeout(resolve, 200));
+          log.push('slow');
+        },
+      })
+      .build();
+    const run = new StoredRun(null);
+    const plan = new DagPlan(dag.compiled, dag.registry);
+    let asked = 0;
+    const now = () => {
+      asked += 1;
+      return run.now;
+    };
+    assert.equal(await driveDag(run.hold(), plan, now), 'ended');
+    assert.deepEqual(log, ['slow', 'undone']);
+    assert.ok(asked < 100, `it looked at the clock ${asked} times`);
+  });
 });

@@ -16,7 +16,7 @@ import type { Drive, HeldRun, StepEnding } from '../run/driver.ts';
 import { failureOf, readVerb } from '../run/verbs.ts';
 import { printStepResult } from '../steps/step-result.ts';
 import { callStep, endingOfCommit } from '../steps/step-runner.ts';
-import { isUndoing, undoDueAt, undoOne } from './compensation.ts';
+import { isUndoing, noteUndoing, undoDueAt, undoOne } from './compensation.ts';
 import { fail, succeed } from './endings.ts';
 import { grow } from './growth.ts';
 import { makeBell, within } from './handler-bell.ts';
@@ -34,6 +34,8 @@ const lazyMs = 20;
 
 interface Ended {
   readonly step: LiveStep;
+  /** Of the try: another one of the step may be at work by now. */
+  readonly cancel: AbortController;
   readonly ending: StepEnding;
 }
 
@@ -63,8 +65,8 @@ class DagDriver {
   /** Of them some are over: their states say so. */
   readonly #sent = new Set<LiveStep>();
   readonly #waiting = new Set<LiveStep>();
-  /** Handlers at work here. */
-  #atWork = new Set<LiveStep>();
+  /** Handlers at work here, by what would tell them to stop. */
+  readonly #atWork = new Set<AbortController>();
   #toStart: LiveStep[] = [];
   #endings: Ended[] = [];
   #bell = makeBell();
@@ -137,8 +139,14 @@ class DagDriver {
   /** It is due. */
   #mustUndo(): boolean {
     if (!isUndoing(this) || this.run.record.paused) return false;
-    const due = undoDueAt(this);
+    const due = this.#undoDue();
     return due !== null && due <= this.now();
+  }
+
+  /** Not before it is known what steps elsewhere did that would have to be undone as well. */
+  #undoDue(): number | null {
+    if (this.#hasSent(({ planned }) => planned.compensate !== null)) return null;
+    return undoDueAt(this);
   }
 
   /** Into the line, if it is its turn. */
@@ -190,12 +198,12 @@ class DagDriver {
     const { compiled, attemptsMax } = step.planned;
     const cancel = new AbortController();
     step.cancel = cancel;
-    this.#atWork.add(step);
+    this.#atWork.add(cancel);
     const parts = {
       info: run.info,
       input: run.input,
       live,
-      saveCheckpoint: (one: LiveStep, value: unknown) => this.#saveCheckpoint(one, value),
+      saveCheckpoint: (one: LiveStep, value: unknown) => this.#saveCheckpoint(one, value, cancel),
     };
     const ending = callStep(run, {
       step,
@@ -207,30 +215,34 @@ class DagDriver {
       handle: (tools) => handleStep(parts, step, tools),
     });
     void ending.then((one) => {
-      this.#endings.push({ step, ending: one });
+      this.#endings.push({ step, cancel, ending: one });
       this.#bell.ring();
     });
   }
 
-  async #saveCheckpoint(step: LiveStep, value: unknown): Promise<void> {
+  /** @param cancel of the try: what an operator took from its handler is not to come back. */
+  async #saveCheckpoint(step: LiveStep, value: unknown, { signal }: AbortController) {
     const checkpointJson = printStepResult(step.name, value) ?? 'null';
+    signal.throwIfAborted();
     // What began the step may not be stored yet, and a checkpoint of no step cannot be.
     await this.flush();
-    await this.run.commit({ transitions: [], facts: [{ step: step.no, checkpointJson }] });
+    signal.throwIfAborted();
+    // At once: a verb that comes before it is stored takes it away behind it.
     step.checkpointJson = checkpointJson;
+    await this.run.commit({ transitions: [], facts: [{ step: step.no, checkpointJson }] });
   }
 
   async #takeEndings(): Promise<void> {
     // What handlers did is not the operator's doing.
     if (this.#endings.length > 0 && this.draft.by !== undefined) await this.flush();
-    for (const { step, ending } of this.#endings.splice(0)) {
-      const { cancel } = step;
-      step.cancel = null;
-      this.#atWork.delete(step);
+    for (const { step, cancel, ending } of this.#endings.splice(0)) {
+      const isLast = step.cancel === cancel;
+      if (isLast) step.cancel = null;
+      this.#atWork.delete(cancel);
       this.#ready.leave(step);
       if (ending.kind === 'aborted') continue;
       // Ended by an operator, or taken back, while its handler was at work: too late.
-      if (step.state !== 'in_progress' || cancel?.signal.aborted) {
+      if (!isLast || step.state !== 'in_progress' || cancel.signal.aborted) {
         if (ending.kind === 'value') await ending.transaction?.rollback().catch(() => {});
         continue;
       }
@@ -354,15 +366,18 @@ class DagDriver {
     if (this.#retrying().size > 0 && !isUndoing(this)) draft.moveRun('waiting_for_retry');
     else if (this.run.record.paused && !this.#ready.isEmpty) {
       if (before !== 'pending') draft.moveRun('waiting_for_dependencies');
-    } else draft.moveRun('blocked_by_failures');
+    } else {
+      draft.moveRun('blocked_by_failures');
+      if (draft.runState !== before && isUndoing(this)) noteUndoing(this);
+    }
     if (draft.runState !== before) draft.urgent = true;
   }
 
-  #hasSent(): boolean {
+  #hasSent(which: (step: LiveStep) => boolean = () => true): boolean {
     for (const step of this.#sent) {
       if (!step.active || step.state !== 'enqueued') this.#sent.delete(step);
     }
-    return this.#sent.size > 0;
+    return [...this.#sent].some(which);
   }
 
   /** Stores the draft at hand. */
@@ -395,8 +410,8 @@ class DagDriver {
 
   /** When a retry is due; null: none is, or nothing is to be begun. */
   #nextDue(): number | null {
-    if (isUndoing(this)) return undoDueAt(this);
     if (this.run.record.paused) return null;
+    if (isUndoing(this)) return this.#atWork.size > 0 ? null : this.#undoDue();
     let due: number | null = null;
     for (const { wakeAt } of this.#retrying()) due = Math.min(due ?? wakeAt ?? 0, wakeAt ?? 0);
     return due;

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { drive, StoredRun } from '../../../test/support/stored-run.ts';
+import { defineHandler } from '../steps/define-handler.ts';
 import { HandlerRegistry } from '../steps/handler-registry.ts';
 import { parseTemplate } from '../template/load.ts';
 
@@ -89,5 +90,56 @@ describe('the answer to a step that ran elsewhere', () => {
     const run = await answered(checked, { ok: false, error, retryable: false });
     assert.equal(run.record.step('pay')?.error?.message, 'late');
     assert.equal(run.record.step('pay')?.state, 'error');
+  });
+});
+
+describe('a step that runs elsewhere while the run is to be undone', () => {
+  const saga = parseTemplate(`
+name: saga
+version: 1.0.0
+steps:
+  - name: book
+    namespace: away
+    handler: { callable: Away }
+    compensate: { callable: Unbook }
+  - { name: pay, handler: { callable: Pay }, retry: { max_attempts: 1 } }
+`);
+
+  async function sent() {
+    const undone: unknown[] = [];
+    const registry = new HandlerRegistry({
+      Pay: () => Promise.reject(new Error('no')),
+      Unbook: defineHandler('Unbook', {}, ({ context }) => undone.push(context.ownResult)),
+    });
+    const dag = { compiled: saga, registry };
+    const run = new StoredRun(null);
+    assert.equal(await drive(dag, run), 'rested');
+    assert.equal(run.end, null, 'what it does there is not known yet');
+    const [job] = run.jobs;
+    const { attempt } = JSON.parse(job?.payloadJson ?? '{}') as { attempt: number };
+    return { dag, run, undone, attempt };
+  }
+
+  it('is waited for, and undone as well', async () => {
+    const { dag, run, undone, attempt } = await sent();
+    run.send('step', '0', { attempt, ...ok('seat 7') });
+    assert.equal(await drive(dag, run), 'ended');
+    assert.deepEqual(undone, ['seat 7']);
+    assert.equal(run.end?.state, 'error');
+  });
+
+  it('is not tried again when it failed', async () => {
+    const { dag, run, undone, attempt } = await sent();
+    const error = { code: null, message: 'full', stack: null, fingerprint: '-: full' };
+    run.send('step', '0', { attempt, ok: false, error, retryable: true });
+    assert.equal(await drive(dag, run), 'ended');
+    assert.deepEqual([undone, run.end?.state, run.jobs.length], [[], 'error', 1]);
+  });
+
+  it('can be cancelled by an operator who resolves it', async () => {
+    const { dag, run, undone } = await sent();
+    run.verb('resolve_step', { step: 'book' });
+    assert.equal(await drive(dag, run), 'ended');
+    assert.deepEqual([undone, run.end?.state], [[], 'error']);
   });
 });

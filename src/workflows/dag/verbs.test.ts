@@ -1,8 +1,11 @@
 /** What operators tell the steps of a declared workflow to do, on a run in memory. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { eventually } from '../../../test/support/eventually.ts';
 import { drive, finish, StoredRun } from '../../../test/support/stored-run.ts';
 import { defineTask } from './define-task.ts';
+import { driveDag } from './driver.ts';
+import { DagPlan } from './plan.ts';
 
 describe('verbs on steps', () => {
   const chain = () => {
@@ -171,5 +174,57 @@ describe('verbs on steps', () => {
     release('by handler');
     await new Promise((resolve) => setImmediate(resolve));
     assert.deepEqual(run.result, { b: 'by hand' });
+  });
+
+  it('a late checkpoint of a handler that an operator took back does not come back', async () => {
+    const seen: unknown[] = [];
+    let late: (() => Promise<void>) | undefined;
+    const dag = defineTask('late')
+      .step('a', async (context) => {
+        seen.push(context.checkpoint);
+        if (seen.length > 1) return 'again';
+        late = () => context.saveCheckpoint({ cursor: 7 });
+        await context.saveCheckpoint({ cursor: 1 });
+        await new Promise(() => {}); // it does not listen to its signal
+      })
+      .step('b', { after: ['a'], retry: false, handler: () => Promise.reject(new Error('no')) })
+      .build();
+    const run = new StoredRun(null);
+    const driving = drive(dag, run);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    run.verb('retry_from', { step: 'a' });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    await assert.rejects(async () => late?.(), /began it anew/);
+    await driving;
+    assert.deepEqual(seen, [null, null]);
+    assert.equal(run.record.step('a')?.checkpointJson, null);
+  });
+
+  it('a transaction that is slow to be undone does not end the next try', async () => {
+    const calls: string[] = [];
+    const dag = defineTask('slow')
+      .step('a', {
+        transactional: true,
+        handler: async () => {
+          calls.push('a');
+          if (calls.length === 1) await new Promise(() => {}); // it does not listen to its signal
+          await new Promise((resolve) => setTimeout(resolve, 100));
+          return calls.length;
+        },
+      })
+      .build();
+    const run = new StoredRun(null);
+    const held = run.hold();
+    const begin = held.begin.bind(held);
+    held.begin = async () => ({
+      ...(await begin()),
+      rollback: () => new Promise((resolve) => setTimeout(resolve, 50)),
+    });
+    const driving = driveDag(held, new DagPlan(dag.compiled, dag.registry), () => run.now);
+    await eventually('it is at work', () => calls.length === 1);
+    run.verb('retry_from', { step: 'a' });
+    assert.equal(await driving, 'ended');
+    assert.deepEqual([run.result, calls.length], [{ a: 2 }, 2]);
+    assert.doesNotMatch(run.path(), /blocked/);
   });
 });

@@ -31,8 +31,10 @@ async function receive(room: FunctionRun, message: StoredMessage): Promise<void>
     }
     case 'approval': {
       const entry = room.ledger.find(name);
-      if (entry?.step.kind !== 'approval') keep(room, message, 'approval');
-      else if (room.ledger.waiting.has(entry)) endWait(room, entry, decisionOf(payloadJson));
+      // One that was reset waits for nobody, and is going to be asked for again.
+      if (entry?.step.kind !== 'approval' || entry.step.state === 'pending') {
+        keep(room, message, 'approval');
+      } else if (room.ledger.waiting.has(entry)) endWait(room, entry, decisionOf(payloadJson));
       else if (entry.step.state === 'in_progress') endWait(room, entry, decisionOf(payloadJson));
       break;
     }

@@ -212,4 +212,21 @@ describe('verbs', () => {
       assert.equal(endOf(history).state, 'complete');
     }
   });
+
+  test('a decision that comes while an approval is to be asked for again is kept', async () => {
+    const workflow = define(async (ctx) => {
+      await ctx.run('a', async () => {
+        // After the reset: the approval is known, and nobody waits for it just now.
+        if (ctx.attempt === 2) history.deliver('approval', 'boss', { approved: true, by: 'bob' });
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      });
+      return ctx.approval('boss', { timeoutMs: 1_000 });
+    });
+    const history = new MemoryHistory(workflow);
+    assert.equal(await workflow.drive(new MemoryRun(history, { rests: true })), 'rested');
+    history.deliver('verb', 'reset', { by: 'ann' });
+    await driveToEnd(workflow, history);
+    const decision = { approved: true, by: 'bob', comment: null };
+    assert.deepEqual(endOf(history).result, decision);
+  });
 });

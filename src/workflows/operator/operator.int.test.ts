@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { freshDatabase, type TestDatabase } from '../../../test/support/database.ts';
+import { eventually } from '../../../test/support/eventually.ts';
 import { ask } from '../../../test/support/mill.ts';
 import type { RunChange } from '../../core/workflow/run-record.ts';
 import type { TaskState } from '../../core/workflow/states.ts';
@@ -14,12 +15,13 @@ import {
   complete,
   failed,
   link,
+  newMessage,
   newRun,
   start,
   startHeld,
   type WorkflowCaseContext,
 } from '../../ports/workflows.fixtures.conformance.ts';
-import type { NewMessage, NewRun } from '../../ports/workflows.ts';
+import type { NewMessage, NewRun, RunEnd } from '../../ports/workflows.ts';
 import type { AnyWorkflowDefinition, LifecycleChoice } from '../definition.ts';
 import { WorkflowOperator } from './operator.ts';
 
@@ -357,4 +359,39 @@ test('a short id stands for the one run that has it', async () => {
   await assert.rejects(operator.resolveId('abc'), { code: 'REQUEST_INVALID' });
   await assert.rejects(operator.resolveId('not-an-id'), { code: 'REQUEST_INVALID' });
   await assert.rejects(operator.resolveId(run.runId.slice(-10), 'another'), { code: 'NOT_FOUND' });
+});
+
+test('who sends something to a run at its very end is told that it was not read', async () => {
+  const { operator, runWith, epoch } = await surroundings();
+  const signalled = await runWith({});
+  const end = (run: NewRun, how: RunEnd = complete) =>
+    commit(store, epoch, [link(run, 2, { state: how.state, end: how })]);
+  const signal = operator.signal(signalled.runId, 'word', 1);
+  const unread = assert.rejects(signal, {
+    code: 'WORKFLOW_STATE',
+    message: /came to its end \(complete\) and did not read this signal/,
+  });
+  await eventually(
+    'it is stored',
+    async () => (await store.workflows.messages(signalled.runId, 0))[0],
+  );
+  await end(signalled);
+  await unread;
+  const cancelled = await runWith({});
+  await store.workflows.deliver([newMessage(cancelled)]);
+  const cancel = operator.verb(cancelled.runId, { verb: 'cancel', waitMs: 10_000 });
+  await eventually('both are stored', async () => {
+    return (await store.workflows.messages(cancelled.runId, 0)).length === 2;
+  });
+  // It was obeyed, and the signal before it was read by nobody.
+  await end(cancelled, { state: 'cancelled', resultJson: null, error: null });
+  assert.equal((await cancel).applied, true);
+  const told = await runWith({}, 'waiting_for_retry');
+  const retry = operator.verb(told.runId, { verb: 'retry', waitMs: 10_000 });
+  const lost = assert.rejects(retry, { code: 'WORKFLOW_STATE', fix: 'Send it again.' });
+  await eventually('it is stored', async () => (await store.workflows.messages(told.runId, 0))[0]);
+  await end(told, failed);
+  await lost;
+  const again = await operator.verb(told.runId, { verb: 'retry', waitMs: 0 });
+  assert.equal(again.applied, false, 'it is open again, and reads it with its next holder');
 });

@@ -35,6 +35,7 @@ import {
   awaitEffect,
   findRun,
   findStep,
+  missed,
   notFound,
   type VerbAnswer,
   type VerbRequest,
@@ -259,8 +260,10 @@ export class WorkflowOperator {
         details: { runId },
       });
     }
-    const read = await awaitEffect(this.#options, message, 500);
-    return { messageId, duplicate: delivery === 'duplicate', read };
+    const effect = await awaitEffect(this.#options, message, 500);
+    if (effect === 'missed')
+      throw missed(await findRun(this.#options.workflows.queries, runId), kind);
+    return { messageId, duplicate: delivery === 'duplicate', read: effect === 'read' };
   }
 }
 

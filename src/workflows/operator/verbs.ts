@@ -70,6 +70,14 @@ const runStates: Partial<Record<RunVerb, readonly TaskState[]>> = {
   give_up: ['blocked_by_failures'],
 };
 
+/** How a run ends by a verb. */
+const endsOf: Partial<Record<RunVerb, TaskState>> = {
+  cancel: 'cancelled',
+  resolve_run: 'resolved_manually',
+  give_up: 'error',
+  time_out: 'error',
+};
+
 const stepVerbs: ReadonlySet<RunVerb> = new Set([
   'retry_from',
   'reset_step',
@@ -99,8 +107,12 @@ export async function applyVerb(
   const [delivery] = await store.deliver([message]);
   if (delivery === 'unknown') throw notFound(runId);
   if (delivery === 'ended') throw wrongState(await findRun(queries, runId), verb);
-  const applied = await awaitEffect(store, message, request.waitMs ?? waitDefaultMs);
-  return { verb, applied, run: toRunView(await findRun(queries, runId)) };
+  const effect = await awaitEffect(store, message, request.waitMs ?? waitDefaultMs);
+  const after = await findRun(queries, runId);
+  // The engine obeys these before it counts what came earlier as read.
+  const ended = effect === 'missed' && endsOf[verb] === after.state;
+  if (effect === 'missed' && !ended) throw missed(after, verb);
+  return { verb, applied: ended || effect === 'read', run: toRunView(after) };
 }
 
 export function verbMessage(
@@ -118,20 +130,37 @@ export function verbMessage(
   return { runId, messageId, kind: 'verb', name: verb, payloadJson: JSON.stringify(payload) };
 }
 
-/** Whether the run has read the message before the time is over. */
+/**
+ * What became of a message before the time was over. `missed`: it was delivered while the run came
+ * to its end, which did not read it.
+ */
 export async function awaitEffect(
   { workflows }: Pick<VerbStore, 'workflows'>,
   { runId, messageId }: Pick<NewMessage, 'runId' | 'messageId'>,
   waitMs: number,
-): Promise<boolean> {
+): Promise<'read' | 'unread' | 'missed'> {
   const until = performance.now() + waitMs;
   for (let pauseMs: number = lookMs[0]; ; pauseMs = Math.min(lookMs[1], pauseMs * 2)) {
     const loaded = await workflows.load(runId);
-    const isRead = !loaded?.messages.some((message) => message.messageId === messageId);
-    if (isRead) return true;
-    if (performance.now() >= until) return false;
+    const isUnread = loaded?.messages.some((message) => message.messageId === messageId);
+    if (loaded === null || !isUnread) return 'read';
+    if (loaded.end !== null) return 'missed';
+    if (performance.now() >= until) return 'unread';
     await sleep(pauseMs);
   }
+}
+
+/** Whoever sent it is to know that nobody will read it. */
+export function missed({ runId, state }: RunSummary, what: string): MillraceError {
+  const allowed = runStates[what as RunVerb]?.includes(state) === true;
+  return new MillraceError(
+    'WORKFLOW_STATE',
+    `Run ${runId} came to its end (${state}) and did not read this ${what}.`,
+    {
+      fix: allowed ? 'Send it again.' : 'Start another run, or reset this one if it failed.',
+      details: { runId, state },
+    },
+  );
 }
 
 export async function findRun(queries: WorkflowQueries, runId: string): Promise<RunSummary> {

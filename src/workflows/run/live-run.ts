@@ -349,9 +349,10 @@ export class LiveRun implements HeldRun, CommitSource, Sleeper {
       const rest = { state: this.record.state, wakeAt: Date.now() + delayMs, read: allMessages };
       const outcome = await this.#push({ transitions: [] }, rest, null);
       if (outcome === 'stored') return;
-      // Somebody delivers a message to it just now.
-      if (tries === releaseTriesMax) this.lose(cause);
-      else await sleep(tries * 10);
+      // Somebody delivers a message to it just now. A process that stops does not wait for long:
+      // who recovers its epoch has the run. Any other keeps at it, or nobody would have it.
+      if (delayMs === 0 && tries >= releaseTriesMax) this.lose(cause);
+      else await sleep(Math.min(1_000, tries * 10));
     }
   }
 

@@ -1,7 +1,14 @@
 /** Steps of workflows by way of a worker event system: the run hears how each one ended, once. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { defineJob, type StepMessage, type WorkerCommand } from 'millrace';
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  defineJob,
+  MillraceError,
+  type StepMessage,
+  type StepMessageContext,
+  type WorkerCommand,
+} from 'millrace';
 import { stepUuid } from '../../../src/core/workflow/step-uuid.ts';
 import { parseRemoteStepResult, remoteStepJobFor } from '../../../src/workflows/run/remote-step.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -94,6 +101,34 @@ describe('steps of workflows', () => {
     const { ok, error } = (await run.result({ timeoutMs: 15_000 })) as Record<string, unknown>;
     assert.deepEqual([ok, error, tries], [false, 'no such card', 1]);
     assert.equal(system.statistics().messagesFailed, 1);
+  });
+
+  it('that are taken from their handler count as no try: another one runs them', async (t) => {
+    for (const way of ['stopped', 'lost'] as const) {
+      const { namespace } = place();
+      const [home, away] = [await open(t), await open(t)];
+      const Abroad = abroad(namespace);
+      home.workflows.work(Abroad);
+      let calls = 0;
+      const step = async (_message: StepMessage, { signal }: StepMessageContext) => {
+        calls += 1;
+        if (calls > 1) return 'done';
+        await sleep(20_000, undefined, { signal }); // throws an AbortError of its own
+      };
+      const system = make(t, namespace, { mill: away, handlers: { step } });
+      await Promise.all([home.start(), system.start()]);
+      const run = await home.workflows.start(Abroad, { n: 1 });
+      await eventually('it is at work', () => calls === 1);
+      if (way === 'stopped') {
+        await system.stop({ graceMs: 0 });
+        await system.start();
+      } else {
+        const { tenure } = away.jobs;
+        tenure.lose(tenure.epoch as number, new MillraceError('LEASE_LOST', 'Declared dead.'));
+      }
+      const said = (await run.result({ timeoutMs: 20_000 })) as Record<string, unknown>;
+      assert.deepEqual([said.ok, said.error, calls], [true, null, 2], way);
+    }
   });
 
   it('are handed out with event integration, and their result goes to the run', async (t) => {
