@@ -41,10 +41,10 @@ for (const key of keyPaths) {
 
 test('without any file it is what connect() does by itself', () => {
   const configuration = defaultConfiguration();
+  const store = { directory: '.millrace/postgres', connectionsMax: 12, logRetentionMs: null };
   assert.equal(connectUrl(configuration), undefined);
   assert.deepEqual(connectOptions(configuration), {
-    directory: '.millrace/postgres',
-    connectionsMax: 12,
+    ...store,
     mode: 'Hybrid',
     jobs: {
       mode: 'Hybrid',

@@ -23,7 +23,7 @@ export function connectUrl({ store }: Configuration): string | undefined {
  * const mill = await connect(connectUrl(configuration), connectOptions(configuration));
  */
 export function connectOptions(configuration: Configuration): ConnectOptions {
-  const { broker, events, eventSystem, jobs, store, telemetry, workflows } = configuration;
+  const { broker, events, eventSystem, jobs, log, store, telemetry, workflows } = configuration;
   const { enabled, defaultDelivery, fireAndForget, durable, metrics } = events;
   const { concurrency: _ofWork, ...jobsOptions } = jobs;
   const { stalenessAction: _theOnlyOne, ...lifecycle } = workflows.lifecycle;
@@ -31,6 +31,7 @@ export function connectOptions(configuration: Configuration): ConnectOptions {
   return {
     directory: join(store.data, 'postgres'),
     connectionsMax: store.connectionsMax,
+    logRetentionMs: log.retentionMs,
     ...(deploymentMode !== 'Disabled' && { mode: deploymentMode }),
     jobs: jobsOptions satisfies JobsOptions,
     domainEvents: { enabled, defaultDelivery, fireAndForget, durable, metrics },

@@ -4,12 +4,14 @@
  */
 import { type BrokerOptions, linkSettings } from './brokers/options.ts';
 import { PatientBroker } from './brokers/patient-broker.ts';
+import { connectFailure } from './connect-failure.ts';
 import { MillraceError } from './core/errors.ts';
 import { Jobs } from './jobs/jobs.ts';
 import type { JobsOptions } from './jobs/options.ts';
 import { Millrace, type MillraceOptions } from './millrace.ts';
 import type { Broker, BrokerSettings } from './ports/broker.ts';
 import type { Store } from './ports/store.ts';
+import { checkLogRetention } from './runtime/log-upkeep.ts';
 import { type TelemetryOptions, telemetrySettings } from './telemetry/settings.ts';
 
 /** Without a URL the other options say nothing: the log carries the events. */
@@ -40,14 +42,15 @@ export interface ConnectOptions extends Omit<MillraceOptions, 'link'> {
  * @throws MillraceError STORE_UNAVAILABLE, STORE_MISCONFIGURED, MIGRATION_FAILED, EMBEDDED_…
  */
 export async function connect(url?: string, options: ConnectOptions = {}): Promise<Millrace> {
+  checkLogRetention(options.logRetentionMs);
   if (url === undefined || url === '') return connectEmbedded(options);
   if (!/^postgres(ql)?:\/\//.test(url)) {
-    throw new MillraceError('CONFIG_INVALID', `'${url}' is not a postgres:// URL.`, {
+    throw new MillraceError('CONFIG_INVALID', `${named(url)} is not a postgres:// URL.`, {
       fix: 'Give a URL like postgres://user:password@host:5432/database, or none at all.',
     });
   }
   const { openPostgresStore } = await import('./drivers/postgres/store.ts');
-  return assemble(await openPostgresStore({ url, ...options }), options);
+  return assemble(await refused(openPostgresStore({ url, ...options })), options);
 }
 
 async function connectEmbedded(options: ConnectOptions): Promise<Millrace> {
@@ -142,11 +145,27 @@ export async function connectJobs(url?: string, options: ConnectJobsOptions = {}
     }
   }
   if (!/^postgres(ql)?:\/\//.test(url)) {
-    throw new MillraceError('CONFIG_INVALID', `'${url}' is no postgres:// or redis:// URL.`, {
+    const problem = `${named(url)} is no postgres:// or redis:// URL.`;
+    throw new MillraceError('CONFIG_INVALID', problem, {
       fix: 'Give a URL like postgres://user:password@host/db or redis://host:6379, or none.',
     });
   }
-  return new Jobs(await openPostgresJobStore({ url, ...options }), options);
+  return new Jobs(await refused(openPostgresJobStore({ url, ...options })), options);
+}
+
+/** What opens, with refusals of the server in our words. */
+async function refused<T>(opening: Promise<T>): Promise<T> {
+  try {
+    return await opening;
+  } catch (error) {
+    throw connectFailure(error);
+  }
+}
+
+/** How a URL begins. Not the URL itself: it may hold a password. */
+function named(url: string): string {
+  const scheme = /^[a-z][a-z\d+.-]*(?=:\/\/)/i.exec(url)?.[0];
+  return scheme === undefined ? 'What is given' : `What begins with ${scheme}://`;
 }
 
 type Open = (settings: BrokerSettings) => Promise<Broker>;

@@ -1,4 +1,6 @@
 /** The public face of Millrace: explicit names only, the same that README and the apps use. */
+import './core/node-version.ts';
+
 export {
   type AsyncApiOptions,
   type AsyncApiServer,
@@ -23,6 +25,7 @@ export type {
   EventSystemMode,
   EventsConfig,
   JobsConfig,
+  LogConfig,
   StoreConfig,
   TelemetryConfig,
   WorkerEventSystemConfig,

@@ -8,6 +8,7 @@ import type { StreamStatus } from './events/streams.ts';
 import type { JobsHealth, JobsOptions } from './jobs/options.ts';
 import type { Broker } from './ports/broker.ts';
 import type { DeploymentMode } from './runtime/heads.ts';
+import type { LogHealth } from './runtime/log-upkeep.ts';
 import type { WorkflowsHealth, WorkflowsOptions } from './workflows/options.ts';
 
 export interface MillraceOptions {
@@ -21,6 +22,11 @@ export interface MillraceOptions {
   readonly bufferMax?: number;
   /** Newest events of each partition kept in memory; 4,096 by default. */
   readonly tailMax?: number;
+  /**
+   * How long an event stays in the log after it was stored; a minute at least. Null, the default:
+   * for ever. What a group has not settled and what has an open dead letter stays at any age.
+   */
+  readonly logRetentionMs?: number | null;
   /** 1,000 ms by default. */
   readonly heartbeatMs?: number;
   /** A worker silent for this long is dead; 5,000 ms by default. */
@@ -52,6 +58,8 @@ export interface Health {
   readonly workers: number;
   readonly listening: boolean;
   readonly streams: readonly StreamStatus[];
+  /** What this process removed of the log, and who holds what is old enough to go. */
+  readonly log: LogHealth;
   /** Of the queues that this process works on. */
   readonly jobs: JobsHealth;
   /** Of the runs in this process. */
@@ -60,4 +68,14 @@ export interface Health {
   readonly broker: BrokerSummary | null;
   readonly errors: number;
   readonly lastError: string | null;
+}
+
+/** Counters of one process. */
+export interface Totals {
+  readonly handled: number;
+  readonly failed: number;
+  readonly settlements: number;
+  readonly published: number;
+  /** Events that retention removed from the log. */
+  readonly removed: number;
 }

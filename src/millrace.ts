@@ -19,12 +19,13 @@ import { traced } from './events/stream/traced.ts';
 import { Streams } from './events/streams.ts';
 import { Jobs } from './jobs/jobs.ts';
 import { asSqlTransaction, type CallerTransaction } from './jobs/transaction.ts';
-import type { Health, MillraceOptions } from './millrace-options.ts';
+import type { Health, MillraceOptions, Totals } from './millrace-options.ts';
 import type { HistoryStore } from './ports/history.ts';
 import type { Store } from './ports/store.ts';
 import { TracingSwitch } from './ports/tracing.ts';
 import { sleep } from './runtime/bell.ts';
 import type { DeploymentMode, Heads } from './runtime/heads.ts';
+import { createLogUpkeep, keptForEver, type LogUpkeep } from './runtime/log-upkeep.ts';
 import { Wakers } from './runtime/wakers.ts';
 import type { Telemetry } from './telemetry/telemetry.ts';
 import { dagPlugs } from './workflows/dag/plugs.ts';
@@ -62,6 +63,8 @@ export class Millrace {
   readonly #wakers: Wakers;
   readonly #sequencer: Sequencer;
   readonly #streams: Streams;
+  /** Null: events are kept for ever. */
+  readonly #logUpkeep: LogUpkeep | null;
   readonly #definitions = new Map<string, AnyDefinition>();
   readonly #onClose: () => Promise<void>;
   #started = false;
@@ -91,6 +94,10 @@ export class Millrace {
       onAppended: (events) => this.#wakers.announce(events),
     });
     this.#sequencer = this.#createSequencer();
+    this.#logUpkeep = createLogUpkeep(options.logRetentionMs, {
+      store: store.retention,
+      onError: (error, where) => this.#noteError(error, where),
+    });
     this.jobs = this.#createJobs();
     this.events = this.#createDomainEvents();
     this.workflows = this.#createWorkflows();
@@ -169,6 +176,7 @@ export class Millrace {
     await this.#wakers.start();
     this.broker?.start();
     this.#sequencer.start();
+    this.#logUpkeep?.start();
     this.events.start();
     await this.jobs.start();
     await this.workflows.open();
@@ -188,6 +196,7 @@ export class Millrace {
     await this.broker?.leave();
     await this.events.stop();
     await this.publisher.close();
+    await this.#logUpkeep?.stop();
     if (this.#started) await this.#sequencer.stop();
     await this.broker?.close(relayGraceMs);
     await this.#wakers.stop();
@@ -228,9 +237,11 @@ export class Millrace {
     return this.#definitions.get(type) ?? this.events.definitionOf(type);
   }
 
-  /** Handler calls, failures and settlements of this process so far. */
-  totals(): { handled: number; failed: number; settlements: number; published: number } {
-    return { ...this.#streams.totals(), published: this.publisher.published };
+  /** Handler calls, failures, settlements and events removed by retention, of this process. */
+  totals(): Totals {
+    const { published } = this.publisher;
+    const removed = this.#logUpkeep?.removed ?? 0;
+    return { ...this.#streams.totals(), published, removed };
   }
 
   /** Where the streams of a group in this process stand: the settled offset by partition. */
@@ -270,6 +281,7 @@ export class Millrace {
       workers: membership.workers.length,
       listening: this.#wakers.listens,
       streams,
+      log: this.#logUpkeep?.health ?? keptForEver,
       jobs,
       workflows: this.workflows.health(),
       broker: this.broker?.summary() ?? null,

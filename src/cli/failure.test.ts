@@ -18,16 +18,37 @@ function io(env: Io['env'] = {}) {
 test('an error says what, why, what to do and what to type; no stack', () => {
   const cause = new Error('connect ECONNREFUSED', { cause: new Error('the network is down') });
   const shown = io();
-  const error = new MillraceError('STORE_UNAVAILABLE', 'Postgres does not answer', { cause });
+  const error = new MillraceError('JOB_STATE', 'The job cannot be retried', { cause });
   assert.equal(reportFailure(error, shown.made, false), 1);
   assert.match(
     shown.text(),
-    /STORE_UNAVAILABLE[\s\S]*ECONNREFUSED[\s\S]*network is down[\s\S]*fix[\s\S]*next/,
+    /JOB_STATE[\s\S]*ECONNREFUSED[\s\S]*network is down[\s\S]*fix[\s\S]*next/,
   );
   assert.doesNotMatch(shown.text(), /\bat .*\.ts:/);
   const debug = io({ MILLRACE_DEBUG: '1' });
   reportFailure(error, debug.made, false);
   assert.match(debug.text(), /\bat .*\.ts:/);
+});
+
+test('what to type next belongs to the command that failed, and is not that command', () => {
+  const next = (error: Error, named?: string): string | undefined => {
+    const shown = io();
+    reportFailure(error, shown.made, true, named);
+    return JSON.parse(shown.text()).error.next;
+  };
+  const missing = new MillraceError('NOT_FOUND', 'There is no such thing.');
+  assert.equal(next(missing, 'jobs show'), 'millrace jobs list');
+  assert.equal(next(missing, 'broker status'), undefined);
+  assert.equal(next(missing, 'exceptions list'), undefined);
+  assert.equal(next(usage('Nothing was named.'), 'jobs show'), 'millrace jobs show --help');
+});
+
+test('a cause that the message ends with is not said twice', () => {
+  const shown = io();
+  const cause = new Error('connect ECONNREFUSED 127.0.0.1:1');
+  const message = `Postgres does not answer: ${cause.message}`;
+  reportFailure(new MillraceError('STORE_UNAVAILABLE', message, { cause }), shown.made, false);
+  assert.equal(shown.text().split('ECONNREFUSED').length, 2);
 });
 
 test('as JSON it is one document; usage ends with 2', () => {

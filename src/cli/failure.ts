@@ -12,29 +12,27 @@ export const exitCodes = { ok: 0, failure: 1, usage: 2, interrupted: 130 } as co
 
 /** What to type next, where a command helps. */
 const nextCommands: Partial<Record<ErrorCode, string>> = {
-  EMBEDDED_BUSY: 'health',
   EMBEDDED_DIRECTORY: 'start --data another-directory',
   EMBEDDED_UNAVAILABLE: 'start --url postgres://user@host/database',
-  STORE_UNAVAILABLE: 'health',
+  GROUP_STATE: 'groups list',
   DEAD_LETTER_STATE: 'dead-letters list',
   JOB_STATE: 'jobs list',
   WORKFLOW_STATE: 'workflow list',
   WORKFLOW_DUPLICATE: 'workflow list',
   WORKFLOW_UNKNOWN: 'workflow run --help',
-  NOT_FOUND: 'exceptions list',
   EVENT_UNKNOWN: 'events list',
   SOURCE_INVALID: 'ingest --help',
-  USAGE: '--help',
 };
 
 /** Commands whose things are listed by a command of their own. */
-const listed: ReadonlySet<string> = new Set(['jobs', 'queues', 'schedules', 'workers', 'workflow']);
+const listed: ReadonlySet<string> = new Set([
+  ...['dead-letters', 'exceptions', 'groups', 'jobs', 'queues', 'schedules', 'workers', 'workflow'],
+]);
 
-/** Prints the error on stderr and answers with the exit code. `area`: the command's first word. */
-export function reportFailure(error: unknown, io: Io, json: boolean, area = ''): number {
+/** Prints the error, and answers with the exit code. `named`: the command, such as `jobs list`. */
+export function reportFailure(error: unknown, io: Io, json: boolean, named = ''): number {
   const { code, message, fix } = describe(error);
-  const command =
-    code === 'NOT_FOUND' && listed.has(area) ? `${area} list` : nextCommands[code as ErrorCode];
+  const command = nextCommand(code, named);
   const next = command && commandText(io, command);
   const causes = causesOf(error);
   if (json) {
@@ -57,6 +55,15 @@ export function reportFailure(error: unknown, io: Io, json: boolean, area = ''):
   return code === 'USAGE' ? exitCodes.usage : exitCodes.failure;
 }
 
+function nextCommand(code: string, named: string): string | undefined {
+  if (code === 'USAGE') return `${named} --help`.trim();
+  const area = named.split(' ')[0] ?? '';
+  const command =
+    code === 'NOT_FOUND' && listed.has(area) ? `${area} list` : nextCommands[code as ErrorCode];
+  // What has just failed is no way out.
+  return command === named ? undefined : command;
+}
+
 function describe(error: unknown): { code: string; message: string; fix: string } {
   if (error instanceof MillraceError) return error;
   const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
@@ -64,19 +71,25 @@ function describe(error: unknown): { code: string; message: string; fix: string 
     code: typeof code === 'string' ? code : 'UNEXPECTED',
     message: typeof message === 'string' && message !== '' ? message : String(error),
     fix:
-      code === 'ENOENT' || code === 'EACCES' || code === 'EISDIR'
+      typeof code === 'string' && pathCodes.has(code)
         ? 'Check the path and its permissions.'
         : 'Run it again with MILLRACE_DEBUG=1 and report what it prints.',
   };
 }
 
+const pathCodes: ReadonlySet<string> = new Set([
+  ...['ENOENT', 'EACCES', 'EPERM', 'EISDIR', 'ENOTDIR', 'EEXIST', 'EROFS', 'ENAMETOOLONG'],
+]);
+
 /** Each cause once, outermost first. */
 function causesOf(error: unknown): string[] {
   const causes: string[] = [];
-  const shown = new Set([(error as Error)?.message]);
+  const message = (error as Error)?.message;
+  const shown = new Set([message]);
   let cause = (error as Error)?.cause;
   while (cause instanceof Error && causes.length < 5) {
-    if (cause.message !== '' && !shown.has(cause.message)) causes.push(cause.message);
+    const known = shown.has(cause.message) || message.endsWith(cause.message);
+    if (cause.message !== '' && !known) causes.push(cause.message);
     shown.add(cause.message);
     cause = cause.cause;
   }

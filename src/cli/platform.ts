@@ -12,6 +12,7 @@ import { brokerRoutes } from '../http/broker-routes.ts';
 import { cloudEventRoutes } from '../http/cloud-event-routes.ts';
 import { deadLetterRoutes } from '../http/dead-letter-routes.ts';
 import { eventRoutes } from '../http/event-routes.ts';
+import { groupRoutes } from '../http/group-routes.ts';
 import { healthRoutes } from '../http/health-routes.ts';
 import { jobBulkRoutes } from '../http/job-bulk-routes.ts';
 import { jobRoutes } from '../http/job-routes.ts';
@@ -95,6 +96,7 @@ export async function openPlatform(place: Place, options: OpenOptions): Promise<
         ...cloudEventRoutes(mill),
         ...asyncApiRoutes(mill),
         ...deadLetterRoutes(mill),
+        ...groupRoutes(mill),
         ...operationsRoutes({ mill, statistics }),
         ...routesOfJobs(mill.jobs),
         ...brokerRoutes(mill),

@@ -122,7 +122,11 @@ describe('layers', () => {
       const word = /"([^"]+)"$/.exec(allowed)?.[1] ?? '';
       const given = kind === 'one of' ? word : texts[kind];
       // By themselves right, and not beside the default of another key.
-      const text = key === 'jobs.time_to_live' ? '9s' : given;
+      const own: Readonly<Record<string, string>> = {
+        'jobs.time_to_live': '9s',
+        'log.retention': '9m',
+      };
+      const text = own[key] ?? given;
       const variables = { [variableOf(key)]: text };
       const directory = directoryOf(t, {});
       const { entries } = loadConfiguration({ directory, variables });

@@ -114,6 +114,12 @@ export interface StoreConfig {
   readonly connectionsMax: number;
 }
 
+/** The log of events. */
+export interface LogConfig {
+  /** Null: for ever. */
+  readonly retentionMs: number | null;
+}
+
 export interface BrokerConfig {
   /** Null: the log carries the events by itself. */
   readonly url: string | null;
@@ -147,6 +153,7 @@ export interface Configuration {
   readonly workflows: WorkflowsConfig;
   readonly jobs: JobsConfig;
   readonly store: StoreConfig;
+  readonly log: LogConfig;
   readonly broker: BrokerConfig;
 }
 
@@ -182,6 +189,7 @@ export function configurationOf(values: Values, environment: string): Configurat
       data: values['store.data'],
       connectionsMax: values['store.connections_max'],
     },
+    log: { retentionMs: values['log.retention'] },
     broker: brokerOf(values),
   };
 }

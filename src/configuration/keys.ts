@@ -274,6 +274,14 @@ const store = {
   }),
 } as const;
 
+const log = {
+  'log.retention': durationOrNever(
+    'never',
+    'How long events stay in the log after they were stored; what a group still needs stays.',
+    { least: '1m' },
+  ),
+} as const;
+
 const broker = {
   'broker.url': optionalText(
     'A broker that carries the events, such as `kafka://host:9092`; not set: the log does.',
@@ -336,6 +344,7 @@ export const keys = {
   ...workflows,
   ...jobs,
   ...store,
+  ...log,
   ...broker,
 };
 export type KeyPath = keyof typeof keys;
@@ -353,6 +362,7 @@ export const fileOfSection: Readonly<Record<string, string>> = {
   workflows: 'workflows.toml',
   jobs: 'jobs.toml',
   store: 'store.toml',
+  log: 'log.toml',
   broker: 'broker.toml',
 };
 

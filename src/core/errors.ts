@@ -317,6 +317,11 @@ export const errorCodes = {
     meaning: 'The thing asked for does not exist, or belongs to another tenant.',
     fix: 'Check the id and the tenant.',
   },
+  GROUP_STATE: {
+    retryable: false,
+    meaning: 'The group is in a state in which it cannot be removed.',
+    fix: 'Stop its workers, and deal with its dead letters or discard them, then remove it.',
+  },
   DEAD_LETTER_STATE: {
     retryable: false,
     meaning: 'The dead letter is in a state that does not allow this verb.',

@@ -59,10 +59,13 @@ export interface StreamStatus {
 export class Streams {
   readonly #options: StreamsOptions;
   readonly #groups = new Map<string, Group>();
+  /** Only these take partitions: a group that is not registered yet holds nothing of the log. */
+  readonly #registered = new Set<string>();
   readonly #running = new Map<string, Running>();
   readonly #ended = { handled: 0, failed: 0, settlements: 0 };
   readonly membership: Membership;
   #started = false;
+  #registering: NodeJS.Timeout | null = null;
   #stopListening: () => void = () => {};
 
   constructor(options: StreamsOptions) {
@@ -75,7 +78,7 @@ export class Streams {
       heartbeatMs,
       timeToLiveMs,
       preference: options.preference,
-      groups: () => [...this.#groups.keys()],
+      groups: () => [...this.#registered],
       onTaken: (lease) => this.#run(lease),
       onSurplus: (lease) => this.#end(`${lease.group}/${lease.partition}`),
       onTakenOver: ({ group, partition }) => {
@@ -103,6 +106,7 @@ export class Streams {
   /** Takes a group out: what is under way is finished and settled, its partitions handed back. */
   async remove(group: string): Promise<void> {
     if (!this.#groups.delete(group)) return;
+    this.#registered.delete(group);
     await this.membership.leave(group);
   }
 
@@ -117,13 +121,15 @@ export class Streams {
 
   /** Registers a group that was added, and starts to take its partitions. */
   async start(): Promise<void> {
-    const { store, source } = this.#options;
-    for (const { name, types, from } of this.#groups.values()) {
-      await store.streams.registerGroup({ group: name, eventTypes: types, from });
+    try {
+      await this.#register([...this.#groups.values()]);
+    } catch (error) {
+      if (this.#started) this.#registerLater();
+      throw error;
     }
     if (this.#started) return this.membership.refresh();
     this.#started = true;
-    this.#stopListening = source.subscribe((partition) => {
+    this.#stopListening = this.#options.source.subscribe((partition) => {
       for (const running of this.#running.values()) {
         if (running.partition === partition) running.stream.wake();
       }
@@ -135,6 +141,7 @@ export class Streams {
   async stop(): Promise<void> {
     if (!this.#started) return;
     this.#started = false;
+    if (this.#registering !== null) clearTimeout(this.#registering);
     this.membership.close();
     const deadline = setTimeout(() => this.#giveUpAll(), this.#options.graceMs);
     await Promise.all([...this.#running.keys()].map((key) => this.#end(key)));
@@ -245,6 +252,31 @@ export class Streams {
     const running = this.#running.get(key);
     running?.stream.stop();
     await running?.ended;
+  }
+
+  async #register(groups: readonly Group[]): Promise<void> {
+    const { store } = this.#options;
+    for (const { name, types, from } of groups) {
+      await store.streams.registerGroup({ group: name, eventTypes: types, from });
+      if (this.#groups.has(name)) this.#registered.add(name);
+    }
+  }
+
+  /** A group that was added while the store was away begins once it is back. */
+  #registerLater(): void {
+    const { heartbeatMs, onError } = this.#options;
+    this.#registering ??= setTimeout(() => {
+      this.#registering = null;
+      const missing = [...this.#groups.values()].filter(({ name }) => !this.#registered.has(name));
+      this.#register(missing).then(
+        () => this.membership.refresh(),
+        (error) => {
+          if (!this.#started) return;
+          onError(error, 'registering groups');
+          this.#registerLater();
+        },
+      );
+    }, heartbeatMs);
   }
 
   #giveUpAll(): void {

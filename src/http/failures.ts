@@ -41,6 +41,7 @@ const statusOf: Partial<Record<ErrorCode, number>> = {
   NOT_FOUND: 404,
   WORKFLOW_UNKNOWN: 404,
   STORE_CONFLICT: 409,
+  GROUP_STATE: 409,
   DEAD_LETTER_STATE: 409,
   JOB_STATE: 409,
   JOB_DUPLICATE: 409,

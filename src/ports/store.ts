@@ -3,8 +3,9 @@
  * happens on success, conflict, crash and retry; `store.conformance.ts` proves it for each driver.
  *
  * Invariants every driver keeps: offsets of a partition are dense, start at 1 and follow commit
- * order; an event that was acknowledged is never lost; only the owner with the newest epoch
- * settles; effects, follow-up events and cursor of one settlement commit together or not at all.
+ * order; an event that was acknowledged is never lost, unless `retention` is asked to remove it;
+ * only the owner with the newest epoch settles; effects, follow-up events and cursor of one
+ * settlement commit together or not at all.
  */
 import type { Event, PreparedEvent, StoredEvent } from '../core/event.ts';
 import type { SqlTransaction } from '../core/sql-transaction.ts';
@@ -12,6 +13,7 @@ import type { FailureStore } from './failures.ts';
 import type { HistoryStore } from './history.ts';
 import type { JobStore } from './jobs.ts';
 import type { NoticeChannel } from './notices.ts';
+import type { RetentionStore } from './retention.ts';
 import type { StreamStore } from './streams.ts';
 import type { WorkflowStore } from './workflows.ts';
 
@@ -78,10 +80,14 @@ export interface LogStore {
    * Appends events and resolves after the durable commit, in the order given.
    * `once` looks for events that are there already (a caller's own ids, a repeated try) and answers
    * with their positions instead of storing them twice; without it a known id is STORE_CONFLICT.
+   * Ids of events that retention removed are forgotten: they are new.
    * On a lost connection (STORE_UNAVAILABLE) the outcome is unknown: call again with `once`.
    */
   append(events: readonly RoutedEvent[], options: { once: boolean }): Promise<readonly Position[]>;
-  /** Reads forward from a position. Sees committed events only; never skips one. */
+  /**
+   * Reads forward from a position. Sees committed events only; never skips one. From before the
+   * first that is left it goes on there.
+   */
   read(request: ReadRequest): Promise<ReadResult>;
   /** The last offset of each partition, 0 for an empty one. */
   heads(): Promise<readonly number[]>;
@@ -115,6 +121,7 @@ export interface Store {
   /** Of this database for good, a UUID: says at a broker whose offsets an event carries. */
   readonly logId: string;
   readonly log: LogStore;
+  readonly retention: RetentionStore;
   readonly staging: StagingStore;
   readonly streams: StreamStore;
   readonly failures: FailureStore;

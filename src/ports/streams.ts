@@ -19,7 +19,10 @@ export interface Lease extends GroupPartition {
   readonly ownerAlive: boolean;
 }
 
-/** Where a group stands in a partition, and which keys wait for a retry. */
+/**
+ * Where a group stands in a partition, and which keys wait for a retry. A group that has settled
+ * nothing stands before the first event that is left of the log.
+ */
 export interface CursorState {
   readonly seq: number;
   readonly position: number;
@@ -94,6 +97,15 @@ export interface StreamStore {
   begin(): Promise<SettlementTransaction>;
   /** The newest position of each partition of each group. */
   positions(groups: readonly string[]): Promise<readonly (GroupPartition & { position: number })[]>;
+  /** Every group that is known, registered or by what it left, in order of names. */
+  groups(aliveWithinMs: number): Promise<readonly GroupState[]>;
+  /**
+   * Forgets a group: registration, positions and failures. Its old leases are void, so what a
+   * frozen worker of it brings later is refused. Registered again it is a new group. NOT_FOUND when
+   * there is none, GROUP_STATE while a worker of it lives or, without `discardFailures`, while it
+   * has failures that are open.
+   */
+  removeGroup(request: GroupRemoval): Promise<void>;
   /** Removes cursor links and leases that nobody needs, a bounded number. Returns how many. */
   prune(limit: number): Promise<number>;
 }
@@ -103,4 +115,30 @@ export interface GroupRegistration {
   /** As in `ReadRequest.types`. */
   readonly eventTypes: readonly string[];
   readonly from: 'start' | 'end';
+}
+
+/** A group for whoever looks after it. */
+export interface GroupState {
+  readonly group: string;
+  /** Null when it is not registered (any more). */
+  readonly eventTypes: readonly string[] | null;
+  readonly registeredAt: string | null;
+  /** Workers of it that were heard of lately. */
+  readonly workers: number;
+  /** Failures that are retrying, parked or dead. */
+  readonly openFailures: number;
+  readonly partitions: readonly {
+    readonly partition: number;
+    /** Every offset up to this one is settled; 0: it has settled nothing. */
+    readonly position: number;
+    /** The first offset that it has an open failure of. */
+    readonly firstFailure: number | null;
+  }[];
+}
+
+export interface GroupRemoval {
+  readonly group: string;
+  /** A worker heard of within so many milliseconds lives. */
+  readonly aliveWithinMs: number;
+  readonly discardFailures: boolean;
 }

@@ -1,5 +1,6 @@
 /** `millrace health`: exit code 0 when it works, 1 when it does not; for people and for probes. */
 import type { Command } from 'commander';
+import { printDuration } from '../../configuration/kinds.ts';
 import type { Health } from '../../millrace.ts';
 import { colors as pc } from '../colors.ts';
 import { exitCodes } from '../failure.ts';
@@ -16,6 +17,20 @@ export function addHealth(program: Command, cli: Cli): void {
   withPlace(program.command('health'))
     .description('how the database and the workers do')
     .action((flags: HealthFlags) => health(flags, cli));
+}
+
+function logFields({ retentionMs, removed, holds }: Health['log']): [string, string][] {
+  if (retentionMs === null) return [];
+  const held = holds.map(
+    ({ group, partition, reason, offset }) =>
+      `${group} (partition ${partition}, ${reason} ${offset})`,
+  );
+  const kept: [string, string] = ['log held by', held.slice(0, 5).join(', ')];
+  const retention: [string, string] = [
+    'log retention',
+    `${printDuration(retentionMs)}, ${removed} events removed by this process`,
+  ];
+  return held.length === 0 ? [retention] : [retention, kept];
 }
 
 async function health(flags: HealthFlags, cli: Cli): Promise<void> {
@@ -36,6 +51,7 @@ async function health(flags: HealthFlags, cli: Cli): Promise<void> {
           ['workers', found.workers],
           ['streams', found.streams.length],
           ['backlog', backlog],
+          ...logFields(found.log),
           ['errors', found.errors],
           ['last error', found.lastError],
         ]),

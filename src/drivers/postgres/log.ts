@@ -92,7 +92,13 @@ export function createLog(database: Database, partitions: number): LogStore {
         events.length === limit && last
           ? last.offset
           : Math.max(after, Math.min(after + span, head));
-      return { events, scannedTo, atHead: scannedTo >= head };
+      if (events.length > 0 || scannedTo >= head) {
+        return { events, scannedTo, atHead: scannedTo >= head };
+      }
+      // Nothing in all that: it may have been removed. Asked here only, so that reading what is
+      // there costs no more than before.
+      const [start] = await database.rows<[number]>(sql.logStart, [partition]);
+      return { events, scannedTo: Math.max(scannedTo, (start?.[0] ?? 1) - 1), atHead: false };
     },
 
     async heads() {

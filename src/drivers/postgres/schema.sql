@@ -184,6 +184,15 @@ create table millrace.lease (
   worker_id uuid,
   taken_at timestamp with time zone default clock_timestamp() not null
 );
+create table millrace.log_mark (
+  partition integer not null,
+  "offset" bigint not null,
+  seen_at timestamp with time zone default clock_timestamp() not null
+);
+create table millrace.log_start (
+  partition integer not null,
+  first_offset bigint not null
+);
 create table millrace.setting (
   name text not null,
   value json not null
@@ -326,6 +335,8 @@ alter table millrace.job_state add constraint job_state_pkey PRIMARY KEY (lane_i
 alter table millrace.job_state add constraint job_state_status_check CHECK ((status = ANY (ARRAY['blocked'::text, 'delayed'::text, 'waiting'::text, 'running'::text, 'retrying'::text, 'completed'::text, 'dead'::text, 'cancelled'::text, 'quarantined'::text])));
 alter table millrace.job_worker add constraint job_worker_pkey PRIMARY KEY (epoch);
 alter table millrace.lease add constraint lease_pkey PRIMARY KEY (group_name, partition, epoch);
+alter table millrace.log_mark add constraint log_mark_pkey PRIMARY KEY (partition, "offset");
+alter table millrace.log_start add constraint log_start_pkey PRIMARY KEY (partition);
 alter table millrace.setting add constraint setting_pkey PRIMARY KEY (name);
 alter table millrace.staged_event add constraint staged_event_pkey PRIMARY KEY (xid, seq);
 alter table millrace.worker add constraint worker_pkey PRIMARY KEY (worker_id);
@@ -1645,6 +1656,48 @@ begin
     where cardinality(v_busy) > 0 and millrace.run_lock(x) = any (v_busy));
 end $function$
 ;
+CREATE OR REPLACE FUNCTION millrace.log_groups()
+ RETURNS SETOF text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog'
+AS $function$
+  with recursive cursors as (
+    select min(c.group_name) as name from millrace.group_cursor c
+    union all
+    select (select min(c.group_name) from millrace.group_cursor c where c.group_name > n.name)
+    from cursors n where n.name is not null
+  ), failures as (
+    select min(f.group_name) as name from millrace.event_failure f
+    union all
+    select (select min(f.group_name) from millrace.event_failure f where f.group_name > n.name)
+    from failures n where n.name is not null
+  )
+  select g.group_name from millrace.consumer_group g
+  union select name from cursors where name is not null
+  union select name from failures where name is not null
+$function$
+;
+CREATE OR REPLACE FUNCTION millrace.log_holds(p_partition integer)
+ RETURNS TABLE(group_name text, "position" bigint, first_failure bigint)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog'
+AS $function$
+  select g, coalesce(c."position", 0), f."offset"
+  from millrace.log_groups() g
+  left join lateral (
+    select c."position" from millrace.group_cursor c
+    where c.group_name = g and c."partition" = p_partition order by c.seq desc limit 1
+  ) c on true
+  left join lateral (
+    select f."offset" from millrace.event_failure f
+    where f.group_name = g and f."partition" = p_partition
+      and f.status in ('retrying', 'parked', 'dead')
+    order by f."offset" limit 1
+  ) f on true
+$function$
+;
 CREATE OR REPLACE FUNCTION millrace.make_row_lanes(p_queues text[], p_tenants text[])
  RETURNS void
  LANGUAGE plpgsql
@@ -2004,6 +2057,24 @@ begin
     from unnest(v_lanes, v_offsets) as x(lane_id, "offset")
     join millrace.job_state s on s.lane_id = x.lane_id and s."offset" = x."offset"
     where s.status in ('waiting', 'quarantined');
+end $function$
+;
+CREATE OR REPLACE FUNCTION millrace.remove_group(p_group text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+begin
+  if not exists (select 1 from millrace.log_groups() g where g = p_group) then
+    return false;
+  end if;
+  insert into millrace.lease (group_name, "partition", epoch)
+  select p_group, l."partition", max(l.epoch) + 1 from millrace.lease l
+  where l.group_name = p_group group by l."partition"
+  on conflict do nothing;
+  delete from millrace.consumer_group g where g.group_name = p_group;
+  delete from millrace.group_cursor c where c.group_name = p_group;
+  delete from millrace.event_failure f where f.group_name = p_group;
+  return true;
 end $function$
 ;
 CREATE OR REPLACE FUNCTION millrace.retire_worker(p_epoch bigint)
@@ -2529,6 +2600,79 @@ CREATE OR REPLACE FUNCTION millrace.task_state_name(p_place integer)
  IMMUTABLE PARALLEL SAFE
 RETURN (ARRAY['pending'::text, 'initializing'::text, 'enqueuing_steps'::text, 'steps_in_process'::text, 'evaluating_results'::text, 'waiting_for_dependencies'::text, 'waiting_for_retry'::text, 'blocked_by_failures'::text, 'complete'::text, 'error'::text, 'cancelled'::text, 'resolved_manually'::text])[(p_place + 1)]
 ;
+CREATE OR REPLACE FUNCTION millrace.trim_log(p_partition integer, p_age interval, p_limit integer)
+ RETURNS TABLE(removed integer, more boolean, reason text, group_name text, "offset" bigint)
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog'
+AS $function$
+#variable_conflict use_column
+declare
+  v_first bigint;
+  v_last bigint;
+  v_end bigint;
+  v_hold record;
+begin
+  if current_setting('transaction_isolation') <> 'read committed' then
+    raise exception 'trimming the log needs read committed' using errcode = 'MR001';
+  end if;
+  removed := 0;
+  more := false;
+  if not pg_try_advisory_xact_lock(7317, p_partition) then
+    return next;
+    return;
+  end if;
+  -- Nobody registers meanwhile, and who did is seen by the statements below: a new group reads its
+  -- first position after this commit, or holds everything from before it.
+  lock table millrace.consumer_group in share mode;
+  select coalesce(max(s.first_offset), 1) into v_first from millrace.log_start s
+    where s."partition" = p_partition;
+  select least(max(m."offset"), (
+      select e."offset" from millrace.event e
+      where e."partition" = p_partition order by e."offset" desc limit 1
+    ) - 1) into v_last
+    from millrace.log_mark m
+    where m."partition" = p_partition and m.seen_at <= clock_timestamp() - p_age;
+  if v_last is null or v_last < v_first then
+    return next;
+    return;
+  end if;
+  -- Positions and failures in one statement: a settlement moves both, and is seen whole.
+  select h.* into v_hold from (
+    select h.group_name, 'position' as reason, h."position" as "offset", h."position" as last
+    from millrace.log_holds(p_partition) h
+    union all
+    select h.group_name, 'failure', h.first_failure, h.first_failure - 1
+    from millrace.log_holds(p_partition) h where h.first_failure is not null
+  ) h order by h.last, h.reason, h.group_name limit 1;
+  if v_hold.last < v_last then
+    v_last := v_hold.last;
+    reason := v_hold.reason;
+    group_name := v_hold.group_name;
+    "offset" := v_hold."offset";
+  end if;
+  v_end := least(v_last, v_first + p_limit - 1);
+  if v_end >= v_first then
+    delete from millrace.event e where e."partition" = p_partition
+      and e."offset" >= v_first and e."offset" <= v_end;
+    get diagnostics removed = row_count;
+    insert into millrace.log_start as s ("partition", first_offset) values (p_partition, v_end + 1)
+      on conflict ("partition") do update set first_offset = excluded.first_offset;
+    delete from millrace.log_mark m where m."partition" = p_partition and m."offset" <= v_end;
+    -- Letters that were closed go with their events. Those that somebody has at hand are left for
+    -- the next time.
+    delete from millrace.event_failure f using (
+      select o.group_name, o."offset" from millrace.event_failure o
+      where o.group_name in (select millrace.log_groups()) and o."partition" = p_partition
+        and o."offset" <= v_end and o.status in ('skipped', 'discarded', 'succeeded')
+      for update skip locked
+    ) o
+    where f.group_name = o.group_name and f."partition" = p_partition and f."offset" = o."offset";
+  end if;
+  more := v_end < v_last;
+  return next;
+end $function$
+;
 CREATE OR REPLACE FUNCTION millrace.type_is_wanted(p_type text, p_wanted text[])
  RETURNS boolean
  LANGUAGE sql
@@ -2742,6 +2886,8 @@ alter table millrace.job_schedule enable, force row level security;
 alter table millrace.job_state enable, force row level security;
 alter table millrace.job_worker enable, force row level security;
 alter table millrace.lease enable, force row level security;
+alter table millrace.log_mark enable, force row level security;
+alter table millrace.log_start enable, force row level security;
 alter table millrace.setting enable, force row level security;
 alter table millrace.staged_event enable, force row level security;
 alter table millrace.worker enable, force row level security;
@@ -2760,12 +2906,17 @@ alter table millrace.workflow_wait enable, force row level security;
 
 create policy engine on millrace.consumer_group for all to millrace_worker using (true) with check (true);
 create policy everyone_reads on millrace.consumer_group for select to millrace_app using (true);
+create policy owner_looks on millrace.consumer_group for select to millrace_owner using (true);
 create policy engine on millrace.event for all to millrace_worker using (true) with check (true);
+create policy owner_looks on millrace.event for select to millrace_owner using (true);
+create policy owner_trims on millrace.event for delete to millrace_owner using (true);
 create policy tenant_reads on millrace.event for select to millrace_app using ((tenant_id = current_setting('millrace.tenant'::text, true)));
 create policy engine on millrace.event_failure for all to millrace_worker using (true) with check (true);
+create policy owner_trims on millrace.event_failure for all to millrace_owner using (true) with check (true);
 create policy tenant_reads on millrace.event_failure for select to millrace_app using ((tenant_id = current_setting('millrace.tenant'::text, true)));
 create policy engine on millrace.group_cursor for all to millrace_worker using (true) with check (true);
 create policy everyone_reads on millrace.group_cursor for select to millrace_app using (true);
+create policy owner_looks on millrace.group_cursor for select to millrace_owner using (true);
 create policy engine on millrace.job for all to millrace_owner, millrace_worker using (true) with check (true);
 create policy tenant_reads on millrace.job for select to millrace_app using ((lane_id IN ( SELECT l.lane_id
    FROM millrace.job_lane l)));
@@ -2789,6 +2940,10 @@ create policy engine on millrace.job_state for all to millrace_owner, millrace_w
 create policy tenant_reads on millrace.job_state for select to millrace_app using ((tenant_id = current_setting('millrace.tenant'::text, true)));
 create policy engine on millrace.job_worker for all to millrace_owner, millrace_worker using (true) with check (true);
 create policy engine on millrace.lease for all to millrace_worker using (true) with check (true);
+create policy engine on millrace.log_mark for all to millrace_worker using (true) with check (true);
+create policy owner_trims on millrace.log_mark for all to millrace_owner using (true) with check (true);
+create policy engine on millrace.log_start for all to millrace_worker using (true) with check (true);
+create policy owner_trims on millrace.log_start for all to millrace_owner using (true) with check (true);
 create policy engine on millrace.setting for all to millrace_worker using (true) with check (true);
 create policy everyone_reads_log_id on millrace.setting for select to millrace_app using ((name = 'log_id'::text));
 create policy engine on millrace.staged_event for all to millrace_worker using (true) with check (true);
@@ -2847,6 +3002,8 @@ grant execute on function millrace.insert_runs to millrace_worker;
 grant execute on function millrace.job_lanes to millrace_worker;
 grant execute on function millrace.job_outcome to millrace_worker;
 grant execute on function millrace.lock_runs to millrace_worker;
+grant execute on function millrace.log_groups to millrace_worker;
+grant execute on function millrace.log_holds to millrace_worker;
 grant execute on function millrace.make_row_lanes to millrace_worker;
 grant execute on function millrace.permit_room to millrace_worker;
 grant execute on function millrace.permit_scope to millrace_worker;
@@ -2860,6 +3017,7 @@ grant execute on function millrace.recover_jobs to millrace_worker;
 grant execute on function millrace.recover_runs to millrace_worker;
 grant execute on function millrace.refuse_other_tenants to millrace_worker;
 grant execute on function millrace.release_epoch to millrace_worker;
+grant execute on function millrace.remove_group to millrace_worker;
 grant execute on function millrace.retire_worker to millrace_worker;
 grant execute on function millrace.return_permits to millrace_worker;
 grant execute on function millrace.run_lock to millrace_worker;
@@ -2884,6 +3042,7 @@ grant execute on function millrace.store_messages to millrace_worker;
 grant execute on function millrace.store_results to millrace_worker;
 grant execute on function millrace.task_state_name to millrace_app;
 grant execute on function millrace.task_state_name to millrace_worker;
+grant execute on function millrace.trim_log to millrace_worker;
 grant execute on function millrace.type_is_wanted to millrace_app;
 grant execute on function millrace.type_is_wanted to millrace_worker;
 grant execute on function millrace.wake_runs to millrace_worker;
@@ -2920,6 +3079,8 @@ grant select on millrace.job_state to millrace_app;
 grant delete, insert, select, update on millrace.job_state to millrace_worker;
 grant delete, insert, select, update on millrace.job_worker to millrace_worker;
 grant delete, insert, select on millrace.lease to millrace_worker;
+grant insert, select on millrace.log_mark to millrace_worker;
+grant select on millrace.log_start to millrace_worker;
 grant select on millrace.setting to millrace_app;
 grant insert, select on millrace.setting to millrace_worker;
 grant delete, insert, select on millrace.staged_event to millrace_worker;

@@ -233,6 +233,35 @@ from millrace.job_schedule where tenant_id = $1 and name = $2`,
     name: 'millrace_fire_schedule',
     text: `select millrace.fire_schedule($1, $2, $3, $4, $5, $6, $7)`,
   },
+  groupInUse: {
+    name: 'millrace_group_in_use',
+    text: `select (
+    select count(*)::int from millrace.worker w where $1 = any (w.groups)
+      and w.heartbeat_at > clock_timestamp() - $2::float8 * interval '1 millisecond'
+  ), (
+    select count(*)::int from millrace.event_failure f
+    where f.group_name = $1 and f.status in ('retrying', 'parked', 'dead')
+  )`,
+  },
+  groups: {
+    name: 'millrace_groups',
+    text: `select g.name, r.event_types, r.registered_at, (
+    select count(*)::int from millrace.worker w where g.name = any (w.groups)
+      and w.heartbeat_at > clock_timestamp() - $2::float8 * interval '1 millisecond'
+  ), (
+    select count(*)::int from millrace.event_failure f
+    where f.group_name = g.name and f.status in ('retrying', 'parked', 'dead')
+  ), h.positions, h.failures
+from (
+  select h.group_name as name, array_agg(h."position"::text order by p) as positions,
+    array_agg(h.first_failure::text order by p) as failures
+  from generate_series(0, $1::int - 1) p cross join lateral millrace.log_holds(p) h
+  group by h.group_name
+) h
+cross join lateral (select h.name) g
+left join millrace.consumer_group r on r.group_name = g.name
+order by g.name`,
+  },
   heads: {
     name: 'millrace_heads',
     text: `select p, coalesce((
@@ -1076,9 +1105,48 @@ where r.run_id = $1`,
 from millrace.event_failure f
 where f.tenant_id = $1 and f.group_name = $2 and f.event_id = $3 and f.was_dead`,
   },
+  lockGroups: {
+    name: 'millrace_lock_groups',
+    text: `lock table millrace.consumer_group in share row exclusive mode`,
+  },
   lockQueue: {
     name: 'millrace_lock_queue',
     text: `select pg_advisory_xact_lock(7312, $1)`,
+  },
+  logAged: {
+    name: 'millrace_log_aged',
+    text: `select distinct m."partition" from millrace.log_mark m
+left join millrace.log_start s on s."partition" = m."partition"
+where m.seen_at <= clock_timestamp() - $1::float8 * interval '1 millisecond'
+  and m."offset" >= coalesce(s.first_offset, 1)
+order by 1`,
+  },
+  logStart: {
+    name: 'millrace_log_start',
+    text: `select first_offset from millrace.log_start where "partition" = $1`,
+  },
+  logStarts: {
+    name: 'millrace_log_starts',
+    text: `select coalesce(s.first_offset, 1)
+from generate_series(0, $1::int - 1) p
+left join millrace.log_start s on s."partition" = p
+order by p`,
+  },
+  markLog: {
+    name: 'millrace_mark_log',
+    text: `insert into millrace.log_mark ("partition", "offset")
+select p, h."offset"
+from generate_series(0, $1::int - 1) p
+cross join lateral (
+  select e."offset" from millrace.event e where e."partition" = p order by e."offset" desc limit 1
+) h
+left join lateral (
+  select m."offset", m.seen_at from millrace.log_mark m
+  where m."partition" = p order by m."offset" desc limit 1
+) last on true
+where last."offset" is null or (h."offset" > last."offset"
+  and last.seen_at <= clock_timestamp() - $2::float8 * interval '1 millisecond')
+on conflict do nothing`,
   },
   nextDue: {
     name: 'millrace_next_due',
@@ -1095,15 +1163,24 @@ limit 1`,
   },
   openCursor: {
     name: 'millrace_open_cursor',
-    text: `select seq, "position", coalesce(ahead, '{}') from millrace.group_cursor
-where group_name = $1 and "partition" = $2
-order by seq desc limit 1`,
+    text: `select coalesce(c.seq, 0), greatest(coalesce(c."position", 0), s.removed),
+  coalesce(c.ahead, '{}')
+from (
+  select coalesce(max(first_offset), 1) - 1 as removed from millrace.log_start
+  where "partition" = $2
+) s
+left join lateral (
+  select seq, "position", ahead from millrace.group_cursor
+  where group_name = $1 and "partition" = $2
+  order by seq desc limit 1
+) c on true`,
   },
   positions: {
     name: 'millrace_positions',
-    text: `select g, p, coalesce(c."position", 0)
+    text: `select g, p, greatest(coalesce(c."position", 0), coalesce(s.first_offset, 1) - 1)
 from unnest($1::text[]) g
 cross join generate_series(0, $2::int - 1) p
+left join millrace.log_start s on s."partition" = p
 left join lateral (
   select "position" from millrace.group_cursor
   where group_name = g and "partition" = p order by seq desc limit 1
@@ -1240,6 +1317,10 @@ values ($1, $2, $3, $4, $5) returning epoch`,
     name: 'millrace_release_lease',
     text: `insert into millrace.lease (group_name, "partition", epoch) values ($1, $2, $3)
 on conflict do nothing`,
+  },
+  removeGroup: {
+    name: 'millrace_remove_group',
+    text: `select millrace.remove_group($1)`,
   },
   removeSchedule: {
     name: 'millrace_remove_schedule',
@@ -1441,6 +1522,11 @@ returning epoch`,
   transactionStatus: {
     name: 'millrace_transaction_status',
     text: `select pg_xact_status($1::xid8)`,
+  },
+  trimLog: {
+    name: 'millrace_trim_log',
+    text: `select removed, more, reason, group_name, "offset"
+from millrace.trim_log($1, $2::float8 * interval '1 millisecond', $3)`,
   },
   wakeRuns: {
     name: 'millrace_wake_runs',

@@ -12,6 +12,7 @@ import { createLog } from './log.ts';
 import { migrate } from './migrate.ts';
 import { migrations } from './migrations.ts';
 import { createNotices } from './notices.ts';
+import { createRetention } from './retention.ts';
 import { createStaging } from './staging.ts';
 import { createStreams } from './streams.ts';
 import { asTenant } from './tenant.ts';
@@ -69,6 +70,7 @@ function assemble(
     partitions,
     logId,
     log: createLog(database, partitions),
+    retention: createRetention(database, partitions),
     staging: createStaging(database),
     streams: createStreams(database, partitions),
     failures: createFailures(database),

@@ -4,6 +4,7 @@
  */
 import type { CursorState, KeyRef, Lease, StreamStore } from '../../ports/streams.ts';
 import type { Database } from './connection.ts';
+import { createGroupDesk } from './groups.ts';
 import { beginSettlement, sender, settleBatch } from './settlement.ts';
 import { sql } from './statements.ts';
 
@@ -63,6 +64,7 @@ export function createStreams(database: Database, partitions: number): StreamSto
       const found = await rows<[string, number, number]>(sql.positions, [groups, partitions]);
       return found.map(([group, partition, position]) => ({ group, partition, position }));
     },
+    ...createGroupDesk(database, partitions),
     async prune(limit) {
       const { pool } = database;
       let removed = 0;

@@ -52,6 +52,24 @@ async function subscribed(
 }
 
 describe('Postgres as a broker', () => {
+  it('brings a group from the start what is left of a log that was cut', async (t) => {
+    const { broker, store } = await opened(t);
+    const batch = events('k', 40);
+    await broker.publish(batch.slice(0, 30));
+    await store.retention.mark(0);
+    await store.retention.trim({ olderThanMs: 0, limit: 1_000 });
+    await broker.publish(batch.slice(30));
+    const { ids } = await subscribed(broker, 'late');
+    await eventually('the rest is there', () => ids.length >= 11);
+    assert.deepEqual(
+      ids,
+      batch.slice(29).map(({ event }) => event.eventId),
+    );
+    await eventually('it is not behind', async () => {
+      return (await broker.lag('late', [topic.topic])).every(({ lag }) => lag === 0);
+    });
+  });
+
   it('names the event that it can never store, and stores those before it', async (t) => {
     const { broker, store } = await opened(t);
     const good = events('k', 5);
