@@ -122,8 +122,8 @@ export class Executor {
       }
       // The transaction's fault and not the handler's: no try is counted.
       const ours = transaction === null || run.committing;
-      const away = ours && isMillraceError(error) && error.code === 'STORE_UNAVAILABLE';
-      run.end({ kind: 'error', error: away ? snooze(awayMs, error.message) : error });
+      const undone = ours && isMillraceError(error) && isTheStores(error);
+      run.end({ kind: 'error', error: undone ? snooze(awayMs, error.message) : error });
     }
   }
 
@@ -134,6 +134,9 @@ export class Executor {
   ): Promise<unknown> {
     this.#sandbox ??= new SandboxPool();
     const { context } = run;
+    const { deadlines } = this.#options;
+    // Slots may be more than threads: a job that waits for one has not begun.
+    deadlines.forget(run);
     return this.#sandbox.run({
       module,
       memoryMbMax,
@@ -145,6 +148,10 @@ export class Executor {
       log: context.log,
       onProgress: (value) => context.progress(value),
       results: () => context.results(),
+      onSeated: () => {
+        run.limitTime(performance.now());
+        deadlines.watch(run);
+      },
     });
   }
 
@@ -210,6 +217,11 @@ export class Executor {
       for (const run of ready) run.end({ kind: 'error', error });
     }
   }
+}
+
+/** The store was away, or undid the transaction to end a circle of waiting. */
+function isTheStores({ code, retryable }: MillraceError): boolean {
+  return code === 'STORE_UNAVAILABLE' || (code === 'STORE_CONFLICT' && retryable);
 }
 
 function allEnded(): MillraceError {

@@ -1,7 +1,9 @@
 /** Queues as their users see them, on the embedded Postgres and on DATABASE_URL. */
 import assert from 'node:assert/strict';
+import { availableParallelism } from 'node:os';
 import { after, before, it, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
 import { z } from 'zod';
 import { eachPostgres, type TestDatabase } from '../../test/support/database.ts';
 import { eventually, gate } from '../../test/support/eventually.ts';
@@ -307,6 +309,61 @@ eachPostgres('jobs', (server) => {
     const job = await jobs.enqueue(Write, { n: 7 });
     assert.equal(await jobs.result(job, { timeoutMs: 5_000 }), 'written');
     assert.deepEqual(await ask(database.url, `select n from ${table}`), [{ n: 7 }]);
+  });
+
+  it('a commit that outlasts the time limit counts as what it came to', async (t) => {
+    // No look of the worker's own shall stand in front of what is settled when the time is over.
+    const jobs = await open(t, { pollMs: [60_000, 60_000] });
+    const queue = queueName();
+    const table = `effect_${queue.replace('-', '_')}`;
+    await ask(database.url, `create table ${table} (n int); grant all on ${table} to millrace_app`);
+    const client = new pg.Client({ connectionString: database.url });
+    await client.connect();
+    t.after(() => client.end());
+    let tries = 0;
+    const Write = defineJob('write', {
+      queue,
+      transactional: true,
+      timeoutMs: 300,
+      backoff: quick,
+      handler: async (_payload: object, { tx }) => {
+        await tx.query(`insert into ${table} values (1)`);
+        tries += 1;
+        if (tries > 1) return;
+        // Every commit of the queue waits for this.
+        await client.query(`begin; select pg_advisory_xact_lock(7312, queue_id)
+          from millrace.job_queue where queue_name = '${queue}'`);
+      },
+    });
+    jobs.work(Write);
+    await jobs.start();
+    await eventually('it has looked', async () => (await jobs.health()).listening);
+    await sleep(100);
+    const job = await jobs.enqueue(Write, {});
+    await eventually('it is committing', () => tries === 1);
+    await sleep(700);
+    await client.query('commit');
+    await jobs.result(job, { timeoutMs: 5_000 });
+    await sleep(100);
+    assert.deepEqual(await ask(database.url, `select n from ${table}`), [{ n: 1 }]);
+    assert.equal(tries, 1);
+  });
+
+  it('the time limit of a sandboxed job counts from when it has a thread', async (t) => {
+    const jobs = await open(t);
+    const body = 'export default () => new Promise((resolve) => setTimeout(resolve, 1500, "done"))';
+    const Rest = defineJob('rest', {
+      queue: queueName(),
+      attempts: 1,
+      timeoutMs: 5_000,
+      sandbox: { module: new URL(`data:text/javascript,${encodeURIComponent(body)}`) },
+    });
+    const count = 4 * availableParallelism();
+    jobs.work(Rest, { concurrency: count });
+    await jobs.start();
+    const all = await jobs.enqueueMany(Rest, Array(count).fill({}));
+    const results = await Promise.all(all.map((job) => jobs.result(job, { timeoutMs: 30_000 })));
+    assert.deepEqual(results, Array(count).fill('done'));
   });
 
   it('goes around handlers with middleware, the first one outermost', async (t) => {

@@ -121,7 +121,10 @@ export class Jobs {
       queues: () => this.#work.queues,
       listens: () => this.#listener.connected && this.mode !== 'PollingOnly',
       polls: (queue) => this.#gates.polls(queue),
-      tell: (queue, lanes, source) => this.#gates.tell(queue, lanes, source),
+      tell: (queue, lanes, source) => {
+        this.#work.askAgain(queue);
+        this.#gates.tell(queue, lanes, source);
+      },
       onError,
     });
     this.#schedules = createSchedules({

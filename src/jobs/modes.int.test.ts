@@ -97,6 +97,21 @@ eachPostgres('modes of queues', (server) => {
     await eventually('found', () => seen.length === 3);
   });
 
+  it('learns that a queue was resumed, though nobody tells it', async (t) => {
+    const seen: number[] = [];
+    const Count = counting(seen);
+    const worker = await open(t, { notices: false, pollMs: [20, 20] });
+    const other = await open(t);
+    worker.work(Count);
+    await worker.start();
+    await other.pause(Count.queue);
+    await other.enqueue(Count, { n: 1 });
+    await sleep(300);
+    assert.deepEqual(seen, []);
+    await other.resume(Count.queue);
+    await eventually('found by looking', () => seen.length === 1, 5_000);
+  });
+
   it('due times count in every mode', async (t) => {
     for (const mode of deploymentModes) {
       const seen: number[] = [];

@@ -188,7 +188,7 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
     session.hold(claimNo, claimed.length);
     session.letGo(claimNo, 1);
     this.paused = result.paused;
-    if (this.#held) {
+    if (this.#held || this.#stopping) {
       if (claimed.length > 0) this.#options.handBack(claimed, this.epoch as number);
       return;
     }
@@ -322,7 +322,6 @@ export class QueueWorker implements Omit<ChannelWorker, 'committed'> {
       this.#buffer = this.#buffer.slice(this.#next);
       this.#next = 0;
     }
-    if (this.#stopping) return;
     if (this.#buffer.length === 0) this.#buffer = [...jobs];
     else for (const job of jobs) this.#buffer.push(job);
   }

@@ -26,7 +26,7 @@ export class RunningJob {
   readonly slot: Slot;
   readonly startedAt = performance.now();
   /** Of `performance.now()`; never: Infinity. */
-  readonly deadlineAt: number;
+  deadlineAt = Number.POSITIVE_INFINITY;
   readonly #end: (run: RunningJob, ending: Ending) => void;
   over = false;
   /** Its own transaction is being committed: what the handler did may be durable by now. */
@@ -42,12 +42,17 @@ export class RunningJob {
     slot: Slot,
     end: (run: RunningJob, ending: Ending) => void,
   ) {
-    const { timeoutMs } = context.settings;
     this.context = context;
     this.epoch = epoch;
     this.slot = slot;
     this.#end = end;
-    this.deadlineAt = timeoutMs > 0 ? this.startedAt + timeoutMs : Number.POSITIVE_INFINITY;
+    this.limitTime(this.startedAt);
+  }
+
+  /** Its time limit counts from then on. */
+  limitTime(fromAt: number): void {
+    const { timeoutMs } = this.context.settings;
+    this.deadlineAt = timeoutMs > 0 ? fromAt + timeoutMs : Number.POSITIVE_INFINITY;
   }
 
   get job(): ClaimedJob {
@@ -78,6 +83,8 @@ export class RunningJob {
   }
 
   timeOut(): void {
+    // The handler was in time. Tried again, it would have its effects twice if they are durable.
+    if (this.committing) return;
     const { timeoutMs } = this.context.settings;
     const error = new MillraceError('HANDLER_TIMEOUT', `The handler took over ${timeoutMs} ms.`, {
       details: { timeoutMs },

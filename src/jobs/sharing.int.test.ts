@@ -7,6 +7,7 @@ import { eachPostgres, type TestDatabase } from '../../test/support/database.ts'
 import { eventually, gate } from '../../test/support/eventually.ts';
 import { connectJobs } from '../connect.ts';
 import { defineJob } from '../core/job-definition.ts';
+import type { Exchange } from '../ports/jobs.ts';
 import type { Jobs } from './jobs.ts';
 import type { JobsOptions } from './options.ts';
 
@@ -139,6 +140,42 @@ eachPostgres('shared queues', (server) => {
     await second.start();
     await eventually('the rest is done', () => finished.length === 30);
     assert.deepEqual(new Set(attempts), new Set([1]), 'no try was counted');
+  });
+
+  it('hands back at once what it claimed just as it was stopped', async (t) => {
+    const [first, second] = [await open(t), await open(t)];
+    const queue = queueName();
+    const long = gate();
+    const finished: number[] = [];
+    const Work = defineJob('work', {
+      queue,
+      schema: z.object({ n: z.number() }),
+      handler: async ({ n }) => {
+        if (n === 0) await long.opened;
+        finished.push(n);
+      },
+    });
+    first.work(Work, { concurrency: 2 });
+    await first.start();
+    const exchange = first.store.exchange.bind(first.store);
+    const claims: number[] = [];
+    t.mock.method(first.store, 'exchange', async (request: Exchange) => {
+      const result = await exchange(request);
+      claims.push(...result.claimed.map(({ offset }) => offset));
+      if (claims.length > 1) await sleep(200); // its answer is long in coming
+      return result;
+    });
+    await second.enqueue(Work, { n: 0 });
+    await eventually('the long one runs', () => claims.length === 1);
+    await second.enqueue(Work, { n: 1 });
+    await eventually('the other is claimed', () => claims.length === 2);
+    const stopped = first.stop({ graceMs: 20_000 });
+    second.work(Work);
+    await second.start();
+    await eventually('it runs elsewhere', () => finished.length === 1, 5_000);
+    long.open();
+    await stopped;
+    assert.deepEqual(finished, [1, 0]);
   });
 
   it('takes over from a worker that died, within its time to live', async (t) => {

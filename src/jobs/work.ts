@@ -244,6 +244,12 @@ export class Work {
     for (const worker of this.#workers.values()) worker.wake();
   }
 
+  /** Whether it is paused still, the next claim says: the notice of its end may have been lost. */
+  askAgain(queue: string): void {
+    const worker = this.#workers.get(queue);
+    if (worker) worker.paused = false;
+  }
+
   /** A queue may have been resumed, or its limits changed. */
   reconsider(queue: string): void {
     const worker = this.#workers.get(queue);

@@ -5,6 +5,7 @@ import { seededRandom } from '../../test/support/random.ts';
 import {
   byId,
   claimOne,
+  configure,
   countsOf,
   doneWith,
   drain,
@@ -194,6 +195,22 @@ export const againCases: JobCases = {
     assert.deepEqual(again.claimed.map(timeless), first.claimed.map(timeless));
     const rest = [...(await worker.claim(100)), ...again.claimed, ...taken];
     assert.deepEqual(numbersOf(rest).sort(), upTo(8), 'each of the eight is held once');
+  },
+
+  'sent again to a queue that was paused meanwhile, it still answers with its claim': async (
+    context,
+  ) => {
+    const { store, queue } = context;
+    await enqueuePlain(store, newJobs(context, 2));
+    await enqueueRows(store, newJobs(context, 1, { from: 2 }));
+    const worker = await startWorker(store, queue);
+    const lost = newExchange(queue, { epoch: worker.epoch, claim: await worker.request(10) });
+    await store.exchange(lost);
+    await configure(context, { paused: true });
+    const again = await store.exchange({ ...lost, again: true });
+    assert.deepEqual(numbersOf(again.claimed).sort(), [0, 1, 2], 'nobody else knows of them');
+    assert.equal(again.paused, true);
+    assert.deepEqual((await worker.exchange(10)).claimed, []);
   },
 
   'of a lost answer the enqueue can be asked for alone': async (context) => {

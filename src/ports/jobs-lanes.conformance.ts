@@ -224,6 +224,38 @@ export const laneCases: JobCases = {
     if (store.capabilities.history) assert.equal(completed, refs.length);
   },
 
+  'lanes take turns in a queue that gets every second claim of its worker': async (context) => {
+    const { store, queue } = context;
+    const keys = ['a', 'b', 'c', 'd'];
+    for (const key of keys) await enqueuePlain(store, newJobs(context, 20, { key }));
+    const worker = await startWorker(store, queue);
+    const seen: string[] = [];
+    for (let claimNo = 2; claimNo <= 16; claimNo += 2) {
+      const claimed = await worker.claim(1, { claimNo });
+      await worker.done(claimed);
+      seen.push(...claimed.map(({ key }) => key));
+    }
+    const turns = keys.map((key) => seen.filter((one) => one === key).length);
+    assert.deepEqual(turns, [2, 2, 2, 2], `${seen}: the others are claims of other queues`);
+  },
+
+  'of very many lanes none is forgotten that a claim did not look at': async (context) => {
+    const { store, queue } = context;
+    const jobs = upTo(600).flatMap((n) => newJobs(context, 1, { key: `k${n}`, from: n }));
+    await enqueuePlain(store, jobs);
+    const worker = await startWorker(store, queue);
+    let lanes = await store.readyLanes(queue);
+    assert.equal(lanes.length, 600);
+    const seen: number[] = [];
+    while (lanes.length > 0) {
+      const { claimed, lanesLeft } = await worker.exchange(100, { lanes });
+      seen.push(...numbersOf(claimed));
+      await worker.done(claimed);
+      lanes = lanesLeft;
+    }
+    assert.equal(new Set(seen).size, 600);
+  },
+
   'a paused queue takes jobs, settles them, and gives none': async (context) => {
     const { store, queue, another } = context;
     await enqueuePlain(store, newJobs(context, 3));

@@ -312,6 +312,24 @@ export const limitCases: JobCases = {
     assert.deepEqual(numbersOf(await worker.claim(10)), [99]);
   },
 
+  'limits that are set again as they were give no new tokens': async (context) => {
+    const { store, queue } = context;
+    const rate = { max: 3, perMs: 3_600_000 };
+    const limits = { limits: { rate }, keyLimits: { rate: { max: 2, perMs: 3_600_000 } } };
+    await configure(context, limits);
+    for (const key of ['a', 'b']) await enqueuePlain(store, newJobs(context, 5, { key }));
+    const worker = await startWorker(store, queue);
+    const started = (await drain(worker, 10)).length;
+    assert.equal(started, 3);
+    await configure(context, limits); // as each process does when it starts
+    await configure(context, { limits: { rate, concurrency: 5 } });
+    assert.deepEqual(await worker.claim(10), []);
+    await configure(context, { limits: { concurrency: 5 } });
+    assert.equal((await worker.claim(10)).length, 1, 'the bucket of its key has one token left');
+    await configure(context, { keyLimits: null });
+    assert.equal((await worker.claim(10)).length, 4, 'as many as the concurrency allows');
+  },
+
   'a limit of the queue and one of the key hold together': async (context) => {
     const { store, queue } = context;
     await configure(context, { limits: { concurrency: 3 }, keyLimits: { concurrency: 2 } });

@@ -3,9 +3,11 @@ import assert from 'node:assert/strict';
 import { seededRandom } from '../../test/support/random.ts';
 import type { NewJob } from '../core/job.ts';
 import {
+  code,
   configure,
   countsOf,
   drain,
+  enqueuePlain,
   type JobCaseContext,
   type JobCases,
   newJobs,
@@ -228,6 +230,27 @@ export const scheduleCases: JobCases = {
     const unknown = { ...changed, name: 'unknown' };
     assert.equal(await schedules.fire(firing(context, unknown, [0])), false);
     assert.deepEqual(await countsOf(store, queue), {});
+  },
+
+  'a full queue refuses a firing, which stays due and holds up no other': async (context) => {
+    const { store, queue, tenant } = context;
+    const { schedules } = store;
+    const other = { ...context, queue: `${queue}-other` };
+    await configure(context, { lengthMax: 1 });
+    await enqueuePlain(store, newJobs(context, 1));
+    const full = await saved(context);
+    const free = await saved(other, { name: 'free' });
+    for (let n = 0; n < 2; n += 1) {
+      await assert.rejects(schedules.fire(firing(context, full, [0])), code('BACKPRESSURE'));
+      assert.deepEqual(await newest(schedules, full), full);
+    }
+    const due = await ofTenant(schedules.due(tickAt(0), 1_000), tenant);
+    assert.deepEqual(due.map(({ name }) => name).sort(), ['free', 'nightly']);
+    assert.equal(await schedules.fire(firing(other, free, [0])), true);
+    assert.equal((await countsOf(store, other.queue)).waiting, 1);
+    await configure(context, { lengthMax: null });
+    assert.equal(await schedules.fire(firing(context, full, [0])), true);
+    assert.equal((await countsOf(store, queue)).waiting, 2);
   },
 
   'made anew, a schedule is not fired by who saw the one before': async (context) => {

@@ -1259,7 +1259,9 @@ begin
     v_first := v_first || (v_head + 1);
     v_from := v_to + 1;
   end loop;
-  if p_claim_no is null or q.paused_at is not null then
+  -- Paused between a claim and its repetition: what the first try got is held, and only the sender
+  -- of this call can be told.
+  if p_claim_no is null or (q.paused_at is not null and not v_done) then
     return query select null::int, null::bigint, null::text, null::int, json_build_object(
       'first', v_first, 'lanes', null, 'left', p_claim_lanes, 'woken', v_woken,
       'paused', q.paused_at is not null), null::json, null::double precision, null::int, null::int,
@@ -1280,8 +1282,8 @@ begin
     'first', v_first, 'woken', v_woken, 'lanes', v_claim.lanes, 'froms', v_claim.froms, 'tos', v_claim.tos,
     'left', v_claim.lanes_left, 'limited', v_claim.limited_ms, 'due', v_claim.due_ms,
     'uncounted', exists (select 1 from millrace.job_state s
-      where s.status = 'blocked' and s.parents_left < 0), 'paused', false), null::json,
-    null::double precision, null::int, null::int, null::text, null::int;
+      where s.status = 'blocked' and s.parents_left < 0), 'paused', q.paused_at is not null),
+    null::json, null::double precision, null::int, null::int, null::text, null::int;
   if v_claim.row_count > 0 then
     return query
       select s.lane_id, s."offset", j.name, j.version, j.payload, j.options,
@@ -2354,7 +2356,14 @@ begin
     end loop;
   end if;
   if p_strict then
-    perform pg_advisory_xact_lock_shared(7312, p_queue);
+    -- Who gives permits back takes this lock for himself below, and two that share it until then
+    -- wait for each other for ever.
+    if exists (select 1 from millrace.job_queue u where u.queue_id = p_queue
+        and (u.concurrency_max is not null or u.key_concurrency_max is not null)) then
+      perform pg_advisory_xact_lock(7312, p_queue);
+    else
+      perform pg_advisory_xact_lock_shared(7312, p_queue);
+    end if;
     if exists (
       select 1 from millrace.job_state s
       join unnest(p_ack_lanes, p_ack_first, p_ack_last) as a(lane_id, first_offset, last_offset)

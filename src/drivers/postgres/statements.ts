@@ -99,7 +99,8 @@ from millrace.commit_runs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
   },
   configureQueue: {
     name: 'millrace_configure_queue',
-    text: `insert into millrace.job_queue as q (queue_name, concurrency_max, rate_max, rate_per_ms,
+    text: `with before as (select * from millrace.job_queue where queue_name = $1)
+insert into millrace.job_queue as q (queue_name, concurrency_max, rate_max, rate_per_ms,
   key_concurrency_max, key_rate_max, key_rate_per_ms, paused_at, length_max)
 values ($1, $3::int, $4::int, $5::bigint, $7::int, $8::int, $9::bigint,
   case when $10::boolean then clock_timestamp() end, $12::int)
@@ -114,7 +115,11 @@ on conflict (queue_name) do update set
   paused_at = case when $10::boolean then coalesce(q.paused_at, clock_timestamp())
     when $10::boolean is null then q.paused_at end,
   length_max = case when $11 then excluded.length_max else q.length_max end
-returning queue_id`,
+returning queue_id,
+  exists (select 1 from before b where b.rate_max is not distinct from q.rate_max
+    and b.rate_per_ms is not distinct from q.rate_per_ms),
+  exists (select 1 from before b where b.key_rate_max is not distinct from q.key_rate_max
+    and b.key_rate_per_ms is not distinct from q.key_rate_per_ms)`,
   },
   countParents: {
     name: 'millrace_count_parents',
@@ -1098,6 +1103,13 @@ left join millrace.workflow_end e on e.run_id = r.run_id
 left join millrace.workflow_rest s on s.run_id = r.run_id
 where r.run_id = $1`,
   },
+  lockEpochs: {
+    name: 'millrace_lock_epochs',
+    text: `select pg_advisory_xact_lock(7313, k.id)::text
+from (
+  select distinct (w.epoch % 2147483647)::int as id from millrace.job_worker w order by 1 offset 0
+) k`,
+  },
   lockFailure: {
     name: 'millrace_lock_failure',
     text: `select f."partition", f."offset", f.status, coalesce(f.key, ''),
@@ -1274,14 +1286,24 @@ left join lateral (
   select millrace.permit_scope(tenant_id, lane_key), sum(n) from held group by 1
 )
 insert into millrace.job_permit (queue_id, scope, seq, running, tokens, counted_at)
-select $1, k.scope, coalesce((
-    select max(p.seq) from millrace.job_permit p where p.queue_id = $1 and p.scope = k.scope
-  ), 0) + 1, coalesce(n.n, 0), case when k.scope = '' then coalesce(q.rate_max, 0)
-    else coalesce(q.key_rate_max, 0) end, clock_timestamp()
+select $1, k.scope, coalesce(p.seq, 0) + 1, coalesce(n.n, 0), coalesce(
+    case when p.seq is null or not r.same then r.rate_max
+      else least(r.rate_max, p.tokens + r.rate_max
+        * greatest(0, extract(epoch from clock_timestamp() - p.counted_at) * 1000) / r.rate_per_ms)
+    end, 0), greatest(clock_timestamp(), p.counted_at)
 from (
   select scope from scoped union select p.scope from millrace.job_permit p where p.queue_id = $1
 ) k
 join millrace.job_queue q on q.queue_id = $1
+cross join lateral (
+  select case when k.scope = '' then q.rate_max else q.key_rate_max end as rate_max,
+    case when k.scope = '' then q.rate_per_ms else q.key_rate_per_ms end as rate_per_ms,
+    case when k.scope = '' then $2::boolean else $3::boolean end as same
+) r
+left join lateral (
+  select l.seq, l.tokens, l.counted_at from millrace.job_permit l
+  where l.queue_id = $1 and l.scope = k.scope order by l.seq desc limit 1
+) p on true
 left join (select scope, sum(n) as n from scoped group by 1) n on n.scope = k.scope`,
   },
   recoverJobs: {

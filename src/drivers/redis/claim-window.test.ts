@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { claimWindow } from './claim-window.ts';
 
-const request = { max: 10, suspects: true };
 const known = (priorityOf: (lane: number) => number) => ({
   get: (lane: number) => ({ priority: priorityOf(lane) }) as never,
 });
@@ -13,7 +12,8 @@ describe('the window of a claim', () => {
     const lanes = [3, 1, 2];
     assert.deepEqual(
       claimWindow(
-        { ...request, lanes, claimNo: 1 },
+        lanes,
+        1,
         known(() => 0),
       ),
       lanes,
@@ -22,9 +22,10 @@ describe('the window of a claim', () => {
 
   it('moves over all lanes of one priority', () => {
     const seen = new Set<number>();
-    for (let claimNo = 1; claimNo <= 10; claimNo += 1) {
+    for (let turn = 1; turn <= 10; turn += 1) {
       const lanes = claimWindow(
-        { ...request, lanes: lanesUpTo(1000), claimNo },
+        lanesUpTo(1000),
+        turn,
         known(() => 0),
       );
       assert.equal(lanes.length, 256);
@@ -35,8 +36,8 @@ describe('the window of a claim', () => {
 
   it('has the more urgent lanes always', () => {
     const priorityOf = (lane: number) => (lane % 10 === 0 ? -5 : lane % 2);
-    for (let claimNo = 1; claimNo <= 5; claimNo += 1) {
-      const lanes = claimWindow({ ...request, lanes: lanesUpTo(1000), claimNo }, known(priorityOf));
+    for (let turn = 1; turn <= 5; turn += 1) {
+      const lanes = claimWindow(lanesUpTo(1000), turn, known(priorityOf));
       assert.equal(new Set(lanes).size, 256);
       assert.equal(lanes.filter((lane) => priorityOf(lane) === -5).length, 100);
       assert.equal(lanes.filter((lane) => priorityOf(lane) === 1).length, 0);

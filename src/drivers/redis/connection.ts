@@ -91,7 +91,10 @@ export async function openRedis(url: string, options: RedisOptions = {}): Promis
 
 function checkUrl(url: string): void {
   if (URL.canParse(url) && /^rediss?:$/.test(new URL(url).protocol)) return;
-  throw new MillraceError('CONFIG_INVALID', `'${url}' is no redis:// or rediss:// URL.`);
+  // Not the URL itself: a password with a '/' in it is one reason why it cannot be parsed.
+  throw new MillraceError('CONFIG_INVALID', 'What was given is no redis:// or rediss:// URL.', {
+    fix: 'Give redis://user:password@host:6379, user and password with encodeURIComponent.',
+  });
 }
 
 function clientOf(url: string, options: RedisOptions) {

@@ -49,13 +49,18 @@ type Reply = [
 
 export function createExchange(context: Context, epochs: Epochs) {
   const { redis, keys, lanes } = context;
+  /** Claims by queue. */
+  const turns = new Map<string, number>();
 
   return async function exchange(request: Exchange): Promise<ExchangeResult> {
     const { queue, epoch, claim } = request;
     const batches = byLane(request.enqueue, await lanes.ofPlain(queue, request.enqueue));
     if (claim) await lanes.load(claim.lanes);
+    const turn = turns.get(queue) ?? 0;
+    if (claim) turns.set(queue, turn + 1);
+    const wanted = claim ? claimWindow(claim.lanes, turn, lanes) : [];
     const base = keys.queue(queue);
-    const args = argumentsOf(request, batches, context);
+    const args = argumentsOf(request, batches, wanted, context);
     const attempt = () => redis.run<Reply>(scripts.exchange, base, args);
     const used = () => batches.map(({ lane }) => lane);
     let reply = await withLanes(context, used, attempt);
@@ -69,7 +74,7 @@ export function createExchange(context: Context, epochs: Epochs) {
     return {
       enqueued: placesOf(batches, firsts, request.enqueue.length),
       claimed: claim ? claimedJobs({ pieces, rows, batches, firsts }, request, lanes) : [],
-      lanesLeft,
+      lanesLeft: [...lanesLeft, ...notAmong(wanted, claim?.lanes ?? [])],
       nextDueMs: dueMs < 0 ? null : dueMs,
       limitedMs: limitedMs < 0 ? null : limitedMs,
       paused: paused === 1,
@@ -81,7 +86,8 @@ export function createExchange(context: Context, epochs: Epochs) {
 function argumentsOf(
   { epoch, enqueueId, claim, settle }: Exchange,
   batches: readonly Batch[],
-  { historyMax, lanes }: Context,
+  wanted: readonly number[],
+  { historyMax }: Context,
 ): (string | number)[] {
   const args: (string | number)[] = [epoch ?? '', enqueueId, historyMax];
   args.push(claim?.claimNo ?? '', claim?.max ?? 0, claim?.suspects ? '1' : '', batches.length);
@@ -90,11 +96,17 @@ function argumentsOf(
     args.push(lane.lane, jobs.length, chunks.length / 2);
     for (const chunk of chunks) args.push(chunk);
   }
-  const wanted = claim ? claimWindow(claim, lanes) : [];
   args.push(wanted.length, ...wanted);
   if (settle === null) args.push('0');
   else args.push('1', ...settlementArguments(settle));
   return args;
+}
+
+/** Lanes that were asked for and not looked at. */
+function notAmong(wanted: readonly number[], asked: readonly number[]): readonly number[] {
+  if (wanted.length === asked.length) return [];
+  const looked = new Set(wanted);
+  return asked.filter((lane) => !looked.has(lane));
 }
 
 function byLane(jobs: readonly NewJob[], laneOf: readonly Lane[]): Batch[] {

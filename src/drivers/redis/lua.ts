@@ -1164,6 +1164,12 @@ answer[1] = m.news
 return answer
 `,
   configure: `local limits = arg() == '1'
+local function as_before(...)
+for i, value in ipairs(call('HMGET', base .. ':q', ...)) do
+if tonumber(value or nil) ~= q[({ ... })[i]] then return false end
+end
+return true
+end
 while position < #ARGV do
 local name, value = arg(), arg()
 if value == '' then
@@ -1175,11 +1181,19 @@ call('HSET', base .. ':q', name, value)
 end
 end
 if not limits then return 'ok' end
-call('HDEL', base .. ':q', 'tokens', 'countedAt')
+if not as_before('rate', 'rateMs') then call('HDEL', base .. ':q', 'tokens', 'countedAt') end
+local running, tokens = {}, {}
+if q.keyRate and as_before('keyRate', 'keyRateMs') then
+local states = call('HGETALL', base .. ':ks')
+for i = 1, #states, 2 do
+local _, left, at = struct.unpack('<ddd', states[i + 1])
+if left >= 0 then running[states[i]], tokens[states[i]] = 0, { left, at } end
+end
+end
 call('DEL', base .. ':ks')
-if not call('HGET', base .. ':q', 'keyConcurrency') then return 'ok' end
-local running = {}
+local counts = call('HGET', base .. ':q', 'keyConcurrency')
 local function add(tenant, key, jobs)
+if not counts then return end
 local scope = tenant .. '\\31' .. key
 running[scope] = (running[scope] or 0) + jobs
 end
@@ -1194,7 +1208,8 @@ if tenant then add(tenant, key, 1) end
 end
 end
 for scope, jobs in pairs(running) do
-call('HSET', base .. ':ks', scope, struct.pack('<ddd', jobs, -1, now))
+local left, at = unpack(tokens[scope] or { -1, now })
+call('HSET', base .. ':ks', scope, struct.pack('<ddd', jobs, left, at))
 end
 return 'ok'
 `,

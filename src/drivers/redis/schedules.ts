@@ -67,6 +67,11 @@ export function createSchedules(context: Context): ScheduleStore {
       return ms === undefined ? null : new Date(Number(ms)).toISOString();
     },
     async fire({ tenantId, name, revision, ticks, nextAt, lastAt }) {
+      // A full queue refuses now, and the schedule stays due: else ticks would pile up in `:out`.
+      await mayEnqueue(
+        context,
+        ticks.map(({ job }) => job),
+      );
       const field = fieldOf(tenantId, name);
       const args = [field, revision, timeOf(nextAt), timeOf(lastAt), msOf(nextAt)];
       for (const { at, job } of ticks) {
@@ -79,7 +84,22 @@ export function createSchedules(context: Context): ScheduleStore {
   };
 }
 
-/** Enqueues what has fired. A unique key that is taken takes the place of the tick's job. */
+/** @throws BACKPRESSURE */
+async function mayEnqueue(context: Context, jobs: readonly NewJob[]): Promise<void> {
+  try {
+    await enqueueRows(context, jobs, { enqueueId: crypto.randomUUID(), kind: 'probe' });
+  } catch (error) {
+    if (!isRefused(error, 'JOB_DUPLICATE')) throw error;
+  }
+}
+
+const isRefused = (error: unknown, code: string) =>
+  error instanceof MillraceError && error.code === code;
+
+/**
+ * Enqueues what has fired. A unique key that is taken takes the place of the tick's job; what a
+ * queue has no room for stays in the outbox, and holds up nothing behind it.
+ */
 async function deliverTicks(context: Context): Promise<void> {
   const { redis, keys } = context;
   const key = `${keys.schedules}:out`;
@@ -91,7 +111,8 @@ async function deliverTicks(context: Context): Promise<void> {
     try {
       await enqueueRows(context, [job], { enqueueId: id, kind: 'tick' });
     } catch (error) {
-      if (!(error instanceof MillraceError && error.code === 'JOB_DUPLICATE')) throw error;
+      if (isRefused(error, 'BACKPRESSURE')) continue;
+      if (!isRefused(error, 'JOB_DUPLICATE')) throw error;
     }
     await redis.send(keys.schedules, ['LREM', key, '1', entry]);
     queues.add(job.queue);

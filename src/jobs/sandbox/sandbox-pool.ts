@@ -20,6 +20,8 @@ export interface SandboxRun extends SandboxTask {
   readonly module: URL;
   /** Of heap and Buffers, garbage included; 512 by default. */
   readonly memoryMbMax?: number | null | undefined;
+  /** It has a thread: from here on its time counts. */
+  onSeated?(): void;
 }
 
 interface Slot {
@@ -68,6 +70,7 @@ export class SandboxPool {
     run.signal.throwIfAborted();
     const slot = await this.#seat(run);
     try {
+      run.onSeated?.();
       return await slot.thread.run(run);
     } finally {
       this.#leave(slot);

@@ -25,14 +25,19 @@ export async function configureQueues(
       lengthMax ?? null,
     ];
     await database.transaction(async (client) => {
+      const limited = limits !== undefined || keyLimits !== undefined;
+      const send = (text: string, parameters: unknown[]) =>
+        client.query(text, parameters).catch((error) => {
+          throw translate(error);
+        });
+      // Who settles under the old limits shall be counted as gone, and who comes later see the new.
+      if (limited) await send(sql.lockEpochs.text, []);
       const { rows } = await client.query({ ...sql.configureQueue, values, rowMode: 'array' });
-      if (limits === undefined && keyLimits === undefined) return;
-      const id = (rows[0] as unknown as [number])[0];
+      if (!limited) return;
+      const [id, ...sameRates] = rows[0] as unknown as [number, boolean, boolean];
       // What began before the limits did has no permit to give back: count it now.
-      await client.query(sql.lockQueue.text, [id]).catch((error) => {
-        throw translate(error);
-      });
-      await client.query(sql.recountPermits.text, [id]);
+      await send(sql.lockQueue.text, [id]);
+      await send(sql.recountPermits.text, [id, ...sameRates]);
     });
   }
 }

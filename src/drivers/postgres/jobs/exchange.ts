@@ -62,6 +62,9 @@ export function createExchange(database: Database, lanes: Lanes) {
   /** Heads known before the first try of an enqueue whose answer was lost. */
   const knownHeads = new Map<string, readonly number[]>();
 
+  /** Claims by queue: an epoch numbers its claims over all of its queues, and skips some here. */
+  const turns = new Map<number, number>();
+
   /** Epoch and queue of workers that are known to work on it. */
   const joined = new Set<string>();
 
@@ -78,7 +81,9 @@ export function createExchange(database: Database, lanes: Lanes) {
       joined.add(`${epoch} ${request.queue}`);
     }
     const named = claim ? [...claim.lanes, ...batch.lanes.map(({ lane }) => lane)] : [];
-    const wanted = urgentFirst(lanesOf(queueId, named, lanes), claim?.claimNo ?? 0);
+    const turn = turns.get(queueId) ?? 0;
+    if (claim) turns.set(queueId, turn + 1);
+    const wanted = urgentFirst(lanesOf(queueId, named, lanes), turn);
     const enqueuedAt = Date.now();
     let rows: JobRow[];
     try {
@@ -192,15 +197,15 @@ function lanesOf(queueId: number, ids: readonly number[], lanes: Lanes): Lane[] 
 }
 
 /** Groups of one priority together; within a group each claim begins with another lane. */
-function urgentFirst(known: Lane[], claimNo: number): Lane[] {
+function urgentFirst(known: Lane[], turn: number): Lane[] {
   if (known.length < 2) return known;
   known.sort((a, b) => a.priority - b.priority || a.lane - b.lane);
   const sorted: Lane[] = [];
   for (let from = 0; from < known.length; ) {
     let to = from;
     while (known[to]?.priority === known[from]?.priority) to += 1;
-    const turn = claimNo % (to - from);
-    sorted.push(...known.slice(from + turn, to), ...known.slice(from, from + turn));
+    const start = from + (turn % (to - from));
+    sorted.push(...known.slice(start, to), ...known.slice(from, start));
     from = to;
   }
   return sorted;

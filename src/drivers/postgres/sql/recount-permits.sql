@@ -1,5 +1,7 @@
--- After limits changed: the chain of a queue begins anew from what really runs. $1 queue id. What
--- runs: open claims of live epochs, and state rows.
+-- After limits changed: the chain of a queue begins anew from what really runs. What runs: open
+-- claims of live epochs, and state rows. Tokens stay while their rate does: each process may set
+-- its limits when it starts.
+-- $1 queue id, $2 whether the queue's rate is what it was, $3 whether that of its keys is.
 with held as (
   select l.tenant_id, l.lane_key, sum(c.to_offset - c.from_offset + 1 - coalesce((
     select sum(a.last_offset - a.first_offset + 1) from millrace.job_ack a
@@ -21,12 +23,22 @@ with held as (
   select millrace.permit_scope(tenant_id, lane_key), sum(n) from held group by 1
 )
 insert into millrace.job_permit (queue_id, scope, seq, running, tokens, counted_at)
-select $1, k.scope, coalesce((
-    select max(p.seq) from millrace.job_permit p where p.queue_id = $1 and p.scope = k.scope
-  ), 0) + 1, coalesce(n.n, 0), case when k.scope = '' then coalesce(q.rate_max, 0)
-    else coalesce(q.key_rate_max, 0) end, clock_timestamp()
+select $1, k.scope, coalesce(p.seq, 0) + 1, coalesce(n.n, 0), coalesce(
+    case when p.seq is null or not r.same then r.rate_max
+      else least(r.rate_max, p.tokens + r.rate_max
+        * greatest(0, extract(epoch from clock_timestamp() - p.counted_at) * 1000) / r.rate_per_ms)
+    end, 0), greatest(clock_timestamp(), p.counted_at)
 from (
   select scope from scoped union select p.scope from millrace.job_permit p where p.queue_id = $1
 ) k
 join millrace.job_queue q on q.queue_id = $1
+cross join lateral (
+  select case when k.scope = '' then q.rate_max else q.key_rate_max end as rate_max,
+    case when k.scope = '' then q.rate_per_ms else q.key_rate_per_ms end as rate_per_ms,
+    case when k.scope = '' then $2::boolean else $3::boolean end as same
+) r
+left join lateral (
+  select l.seq, l.tokens, l.counted_at from millrace.job_permit l
+  where l.queue_id = $1 and l.scope = k.scope order by l.seq desc limit 1
+) p on true
 left join (select scope, sum(n) as n from scoped group by 1) n on n.scope = k.scope

@@ -1,6 +1,13 @@
 -- Changes settings. Arguments: '1' when limits are among them, then name and value ('' removes) of
--- each. What began before a limit of keys was set is counted now.
+-- each. What began before a limit of keys was set is counted now; tokens stay while their rate
+-- does: each process may set its limits when it starts.
 local limits = arg() == '1'
+local function as_before(...)
+  for i, value in ipairs(call('HMGET', base .. ':q', ...)) do
+    if tonumber(value or nil) ~= q[({ ... })[i]] then return false end
+  end
+  return true
+end
 while position < #ARGV do
   local name, value = arg(), arg()
   if value == '' then
@@ -12,12 +19,20 @@ while position < #ARGV do
   end
 end
 if not limits then return 'ok' end
-call('HDEL', base .. ':q', 'tokens', 'countedAt')
+if not as_before('rate', 'rateMs') then call('HDEL', base .. ':q', 'tokens', 'countedAt') end
+local running, tokens = {}, {}
+if q.keyRate and as_before('keyRate', 'keyRateMs') then
+  local states = call('HGETALL', base .. ':ks')
+  for i = 1, #states, 2 do
+    local _, left, at = struct.unpack('<ddd', states[i + 1])
+    if left >= 0 then running[states[i]], tokens[states[i]] = 0, { left, at } end
+  end
+end
 call('DEL', base .. ':ks')
-if not call('HGET', base .. ':q', 'keyConcurrency') then return 'ok' end
+local counts = call('HGET', base .. ':q', 'keyConcurrency')
 
-local running = {}
 local function add(tenant, key, jobs)
+  if not counts then return end
   local scope = tenant .. '\31' .. key
   running[scope] = (running[scope] or 0) + jobs
 end
@@ -32,6 +47,7 @@ for _, epoch in ipairs(call('HKEYS', base .. ':alive')) do
   end
 end
 for scope, jobs in pairs(running) do
-  call('HSET', base .. ':ks', scope, struct.pack('<ddd', jobs, -1, now))
+  local left, at = unpack(tokens[scope] or { -1, now })
+  call('HSET', base .. ':ks', scope, struct.pack('<ddd', jobs, left, at))
 end
 return 'ok'
