@@ -1,6 +1,6 @@
 /** Every command, called as a function: what it prints, as JSON and for people; exit codes. */
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -69,6 +69,36 @@ const records = [
   { exceptionId: 'E-3', domain: 'no-such-domain', exceptionType: 'SETTLEMENT_FAIL' },
 ];
 const lines = [...records.map((record) => JSON.stringify(record)), '{"half": '];
+
+test('who names no verb gets the help of the command, and exit code 2', async () => {
+  for (const command of ['jobs', 'workflow dlq']) {
+    const { code, err } = await run(command.split(' '));
+    assert.equal(code, 2);
+    assert.match(err, new RegExp(`Usage: millrace .*${command.split(' ').at(-1)}`));
+  }
+  const wrong = await run(['jobs', 'lst']);
+  assert.equal(wrong.code, 2);
+  assert.match(wrong.err, /Did you mean list[\s\S]*next\s+millrace jobs --help/);
+});
+
+test('--version is of the program; a workflow has one of its own', async () => {
+  const manifest = new URL('../../package.json', import.meta.url);
+  const { version } = JSON.parse(await readFile(manifest, 'utf8'));
+  assert.deepEqual(await run(['--version']).then(({ code, out }) => [code, out.trim()]), [
+    0,
+    version,
+  ]);
+  const own = await run(['workflow', 'run', 'x', '--version', '2', '--definitions', 'nofile.ts']);
+  assert.match(own.err, /nofile\.ts/);
+});
+
+test('a directory that is a file is named, with what to do', async () => {
+  const file = join(root, 'a-file');
+  await writeFile(file, '');
+  const { code, err } = await run(['health', '--data', file]);
+  assert.equal(code, 1);
+  assert.match(err, /a-file[\s\S]*fix\s+Check the path/);
+});
 
 test('wrong usage ends with 2 and says what to type', async () => {
   for (const args of [['strat'], ['start', '--port', 'x'], ['dead-letters', 'show', 'g'], []]) {

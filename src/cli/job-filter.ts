@@ -21,7 +21,7 @@ export interface JobFlags extends PlaceFlags {
 export function withFilter(command: Command): Command {
   return withPlace(command)
     .option('--tenant <tenant>', 'one tenant; by default all of them')
-    .option('--queue <queue>')
+    .option('--queue <queue>', 'one queue')
     .option('--name <name>', 'name of the definition')
     .option('--key <key>', 'fairness and limit key')
     .option('--status <status>', jobStatuses.join(', '))

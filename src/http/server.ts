@@ -213,9 +213,10 @@ function unknownRoute(request: FastifyRequest, routes: readonly Route[]): Failur
   const area = `/${path.split('/')[1]}`;
   const near = routes.filter((route) => route.path.startsWith(area)).slice(0, 5);
   const alike = near.map(({ method, path: at }) => `${method} ${at}`).join(', ');
+  const areas = [...new Set(routes.map((route) => `/${route.path.split('/')[1]}`))].join(', ');
   const fix =
     near.length === 0
-      ? 'GET /health shows that the server lives; the README lists the routes.'
+      ? `GET /health shows that the server lives; its routes begin with ${areas}.`
       : `Routes that begin alike: ${alike}.`;
   return failure(404, 'NOT_FOUND', `There is no route ${request.method} ${shown}.`, { fix });
 }

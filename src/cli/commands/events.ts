@@ -26,8 +26,8 @@ export function addEvents(program: Command, cli: Cli): void {
   const events = program.command('events').description('look into the log');
   withPlace(events.command('list'))
     .description('events of a tenant, newest first')
-    .option('--tenant <tenant>', 'one tenant; by default every one in turn')
-    .option('--key <key>', 'the exception they are about')
+    .option('--tenant <tenant>', 'one tenant; by default those that have exceptions, in turn')
+    .option('--key <key>', 'what they are about, such as an exception or an order')
     .option('--type <types>', 'event types, separated by commas')
     .option('--correlation <id>', 'correlation id')
     .option('--from <time>', 'ISO 8601, inclusive')
@@ -39,12 +39,12 @@ export function addEvents(program: Command, cli: Cli): void {
   withPlace(events.command('show'))
     .description('one event, whole')
     .argument('<eventId>')
-    .option('--tenant <tenant>', 'its tenant; by default it is looked for')
+    .option('--tenant <tenant>', 'its tenant; by default those that have exceptions are asked')
     .action((id: string, flags: EventFlags) => show(id, flags, cli));
   withPlace(events.command('tree'))
     .description('the tree of causes that an event belongs to')
     .argument('<eventId>')
-    .option('--tenant <tenant>', 'its tenant; by default it is looked for')
+    .option('--tenant <tenant>', 'its tenant; by default those that have exceptions are asked')
     .action((id: string, flags: EventFlags) => tree(id, flags, cli));
 }
 

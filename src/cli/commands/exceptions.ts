@@ -40,7 +40,7 @@ export function addExceptions(program: Command, cli: Cli): void {
   withPlace(exceptions.command('list'))
     .description('exceptions, newest first')
     .option('--tenant <tenant>', 'one tenant; by default every one in turn')
-    .option('--domain <domain>')
+    .option('--domain <domain>', 'domain pack')
     .option('--status <status>', 'OPEN, IN_PROGRESS, RESOLVED, ESCALATED, PENDING_APPROVAL')
     .option('--severity <severity>', 'LOW, MEDIUM, HIGH, CRITICAL')
     .option('--type <type>', 'exception type')

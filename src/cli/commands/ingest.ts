@@ -44,7 +44,11 @@ export function addIngest(program: Command, cli: Cli): void {
   withPlace(program.command('ingest'))
     .description('read exceptions from NDJSON, CSV or log files; - reads standard input')
     .argument('<files...>', 'files to read')
-    .option('--source <kind>', 'what the files are; found out from their first lines by default')
+    .option(
+      '--source <name>',
+      'where the records come from; one like ndjson, csv, plain or openssh also says how to ' +
+        'read them, which is found out from the first lines by default',
+    )
     .option('--tenant <tenant>', 'whose exceptions these are', 'default')
     .option('--domain <domain>', 'domain pack for records that name none')
     .option('--limit <n>', 'records at most', integer(1, 1_000_000_000))

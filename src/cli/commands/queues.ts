@@ -41,8 +41,8 @@ export function addQueues(program: Command, cli: Cli): void {
     .argument('<queue>')
     .option('--concurrency <n>', 'jobs at a time, over all workers')
     .option('--rate <n/time>', 'jobs started in a while: 10/1s, 500/60s, 5/100ms')
-    .option('--key-concurrency <n>', 'the same for each tenant and key by itself')
-    .option('--key-rate <n/time>')
+    .option('--key-concurrency <n>', 'jobs at a time of each tenant and key by itself')
+    .option('--key-rate <n/time>', 'the same for each tenant and key by itself')
     .option('--length-max <n>', 'jobs that wait at most; more are refused')
     .action((queue: string, flags: LimitFlags) => limits(queue, flags, cli));
 }

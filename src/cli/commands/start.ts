@@ -40,7 +40,7 @@ export function addStart(program: Command, cli: Cli): void {
         .default(portDefault)
         .argParser(integer(0, 65_535)),
     )
-    .option('--sample', 'ingest the sample that comes with it (default)', true)
+    .option('--sample', 'ingest the sample that comes with it', true)
     .option('--no-sample', 'ingest nothing')
     .action((flags: StartFlags) => start(flags, cli));
 }

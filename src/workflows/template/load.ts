@@ -2,7 +2,8 @@
  * Task templates from YAML files. Everything that is wrong with any of them is reported at once,
  * with file, line and column. Called by processes that work on templates, and by the command line.
  */
-import { glob, readFile, stat } from 'node:fs/promises';
+// By name `glob` would break the import on Node 20, before it can be told that it is too old.
+import * as fs from 'node:fs/promises';
 import * as path from 'node:path';
 import { MillraceError } from '../../core/errors.ts';
 import {
@@ -136,7 +137,7 @@ async function findTemplateFiles(
 ): Promise<readonly string[]> {
   const found = new Set<string>();
   for (const one of typeof paths === 'string' ? [paths] : paths) {
-    const info = await stat(path.resolve(directory, one)).catch(() => null);
+    const info = await fs.stat(path.resolve(directory, one)).catch(() => null);
     if (info?.isFile()) {
       found.add(one);
       continue;
@@ -145,7 +146,7 @@ async function findTemplateFiles(
       ? ['yaml', 'yml'].map((ending) => path.join(one, '**', `*.${ending}`))
       : [one];
     const matches: string[] = [];
-    for await (const match of glob(patterns, { cwd: directory })) matches.push(match);
+    for await (const match of fs.glob(patterns, { cwd: directory })) matches.push(match);
     matches.sort();
     if (matches.length === 0) {
       const wanted = info?.isDirectory()
@@ -165,7 +166,7 @@ async function readTemplateFile(
   { directory = process.cwd() }: LoadTemplateOptions = {},
 ): Promise<string> {
   try {
-    return await readFile(path.resolve(directory, file), 'utf8');
+    return await fs.readFile(path.resolve(directory, file), 'utf8');
   } catch (cause) {
     throw new MillraceError('CONFIG_INVALID', `The template ${file} cannot be read.`, {
       cause,
