@@ -55,9 +55,9 @@ describe('runs that change hands', () => {
     second.workflows.work(Steps('second'));
     await second.start();
     await declareDead(first, second);
-    assert.equal(await second.workflows.result(run.runId, { timeoutMs: 15_000 }), 'second');
+    assert.equal(await second.workflows.result(run.runId, { timeoutMs: 60_000 }), 'second');
     stuck.open();
-    assert.equal(await run.result({ timeoutMs: 15_000 }), 'second');
+    assert.equal(await run.result({ timeoutMs: 60_000 }), 'second');
     await eventually('the first one let go of it', () => first.workflows.health().held === 0);
     const found = await second.workflows.get(run.runId);
     assert.deepEqual(
@@ -96,7 +96,7 @@ describe('runs that change hands', () => {
     second.workflows.work(Steps('second'));
     await second.start();
     await declareDead(first, second);
-    assert.equal(await run.result({ timeoutMs: 15_000 }), 'second');
+    assert.equal(await run.result({ timeoutMs: 60_000 }), 'second');
     stuck.open();
     const jobs = await ask(database.url, 'select 1 from millrace.job_state where status = $1', [
       'dead',
@@ -173,7 +173,7 @@ describe('runs that change hands', () => {
     second.workflows.work(Steps('second'));
     await second.start();
     for (const { runId } of runs) {
-      assert.equal(await second.workflows.result(runId, { timeoutMs: 15_000 }), 'second');
+      assert.equal(await second.workflows.result(runId, { timeoutMs: 60_000 }), 'second');
     }
     assert.equal(finished.length, 80, 'no handler was stopped half-way, none ran twice');
   });
@@ -208,7 +208,7 @@ describe('runs that change hands', () => {
     assert.equal((reason as MillraceError).code, 'SHUTTING_DOWN');
     second.workflows.work(Steps('second'));
     await second.start();
-    assert.equal(await second.workflows.result(run.runId, { timeoutMs: 15_000 }), 'second');
+    assert.equal(await second.workflows.result(run.runId, { timeoutMs: 60_000 }), 'second');
   });
 
   it('drives a run that began with another template by the stored one', async (t) => {
@@ -238,8 +238,8 @@ describe('runs that change hands', () => {
     mill.workflows.work(made('new'));
     await mill.start();
     const young = await mill.workflows.start(made('new'), {});
-    assert.equal(await young.result({ timeoutMs: 15_000 }), 'new');
-    assert.equal(await old.result({ timeoutMs: 15_000 }), 'old');
+    assert.equal(await young.result({ timeoutMs: 60_000 }), 'new');
+    assert.equal(await old.result({ timeoutMs: 60_000 }), 'old');
     assert.deepEqual(asked, ['{"hash":"old"}']);
   });
 
@@ -311,7 +311,7 @@ describe('runs that change hands', () => {
     assert.equal(await mill.store.workflows.age(age), 0, 'however often it is asked for');
     mill.workflows.work(Ordered, { concurrency: 1 });
     await mill.start();
-    for (const run of [old, young]) await run.result({ timeoutMs: 15_000 });
+    for (const run of [old, young]) await run.result({ timeoutMs: 60_000 });
     assert.deepEqual(order, ['old', 'young']);
   });
 

@@ -421,4 +421,45 @@ describe('the driver of declared workflows', () => {
     assert.deepEqual(log, ['slow', 'undone']);
     assert.ok(asked < 100, `it looked at the clock ${asked} times`);
   });
+
+  it('is not said to go on undoing when the tries of that are used up', async () => {
+    const dag = defineTask('stuck-saga')
+      .step('book', {
+        retry: false,
+        handler: () => 'seat',
+        compensate: () => Promise.reject(new Error('no seat to give back')),
+      })
+      .step('pay', {
+        after: ['book'],
+        retry: false,
+        handler: () => Promise.reject(new Error('no')),
+      })
+      .build();
+    const run = new StoredRun(null);
+    for (let i = 0; i < 2; i += 1) {
+      assert.equal(await drive(dag, run), 'rested');
+      assert.equal(run.record.state, 'blocked_by_failures');
+      assert.ok(!run.record.notes.has('compensating'), `time ${i + 1}`);
+      run.verb('reset_step', { step: 'pay' });
+    }
+  });
+
+  it('takes no checkpoint of a handler that ran out of time', async () => {
+    let late: Promise<unknown> = Promise.resolve();
+    const dag = defineTask('late')
+      .step('a', {
+        retry: quick,
+        timeoutMs: 20,
+        handler: async (step) => {
+          if (step.attempt > 1) return late.then(() => 'taken').catch(() => 'refused');
+          const save = () => step.saveCheckpoint({ cursor: 5, itemsProcessed: 5 });
+          late = new Promise((resolve) => setTimeout(resolve, 30)).then(save);
+          await late.catch(() => {});
+          return 'late';
+        },
+      })
+      .build();
+    const run = await finish(dag);
+    assert.deepEqual(run.result, { a: 'refused' });
+  });
 });

@@ -112,7 +112,9 @@ class DagDriver {
     const { state } = record;
     if (this.#wasOver && !signal.aborted && isEnd(state)) {
       const error = state === 'error' ? failureOf(record) : null;
-      await this.run.commit({ transitions: [], end: { state, resultJson: null, error } });
+      const { read } = this.draft;
+      const end = { state, resultJson: null, error };
+      await this.run.commit({ transitions: [], end, ...(read !== undefined && { read }) });
     }
     return 'ended';
   }
@@ -251,7 +253,11 @@ class DagDriver {
       } else if (ending.kind === 'value') {
         succeed(this.run, this.draft, step, ending);
         this.ended(step);
-      } else this.failed(step, ending);
+      } else {
+        // A handler that ran out of time goes on for a while: what it notes is of no use any more.
+        cancel.abort(ending.thrown);
+        this.failed(step, ending);
+      }
     }
     if (this.#bell.isRung) this.#bell = makeBell();
   }
@@ -368,7 +374,10 @@ class DagDriver {
       if (before !== 'pending') draft.moveRun('waiting_for_dependencies');
     } else {
       draft.moveRun('blocked_by_failures');
-      if (draft.runState !== before && isUndoing(this)) noteUndoing(this);
+      const goesOn = isUndoing(this) && undoDueAt(this) !== null;
+      if (goesOn && draft.runState !== before) noteUndoing(this);
+      // Its tries are used up: now it waits for somebody.
+      if (!goesOn && this.run.record.notes.has('compensating')) draft.note('compensating', null);
     }
     if (draft.runState !== before) draft.urgent = true;
   }

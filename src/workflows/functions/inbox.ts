@@ -33,6 +33,10 @@ export class Inbox {
     return [`${prefix}${no}`, JSON.stringify([kind, name, payloadJson])];
   }
 
+  has(kind: Letter['kind'], name: string): boolean {
+    return this.#letters.some((one) => one.kind === kind && one.name === name);
+  }
+
   /** The first one of that name, and the note that removes it. */
   take(kind: Letter['kind'], name: string): { letter: Letter; note: Note } | null {
     const at = this.#letters.findIndex((one) => one.kind === kind && one.name === name);

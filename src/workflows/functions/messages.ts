@@ -33,7 +33,8 @@ async function receive(room: FunctionRun, message: StoredMessage): Promise<void>
       const entry = room.ledger.find(name);
       // One that was reset waits for nobody, and is going to be asked for again.
       if (entry?.step.kind !== 'approval' || entry.step.state === 'pending') {
-        keep(room, message, 'approval');
+        // The first decides; a second would be the answer to a later question.
+        if (!room.inbox.has('approval', name)) keep(room, message, 'approval');
       } else if (room.ledger.waiting.has(entry)) endWait(room, entry, decisionOf(payloadJson));
       else if (entry.step.state === 'in_progress') endWait(room, entry, decisionOf(payloadJson));
       break;

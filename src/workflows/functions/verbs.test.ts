@@ -229,4 +229,27 @@ describe('verbs', () => {
     const decision = { approved: true, by: 'bob', comment: null };
     assert.deepEqual(endOf(history).result, decision);
   });
+
+  test('of two decisions before a question the second answers no later one', async () => {
+    const workflow = define(async (ctx) => {
+      await ctx.run('a', async () => {
+        if (ctx.attempt !== 2) return;
+        history.deliver('approval', 'boss', { approved: true, by: 'bob' });
+        history.deliver('approval', 'boss', { approved: false, by: 'carol' });
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      });
+      await ctx.approval('boss', { timeoutMs: 60_000 });
+      await ctx.waitForSignal('end');
+    });
+    const history = new MemoryHistory(workflow);
+    const drive = () => workflow.drive(new MemoryRun(history, { rests: true }));
+    const boss = () => [...history.record.steps].find(({ name }) => name === 'boss')?.state;
+    assert.equal(await drive(), 'rested');
+    history.deliver('verb', 'reset', { by: 'ann' });
+    assert.equal(await drive(), 'rested');
+    assert.equal(boss(), 'complete');
+    history.deliver('verb', 'reset', { by: 'ann' });
+    assert.equal(await drive(), 'rested');
+    assert.equal(boss(), 'in_progress');
+  });
 });
