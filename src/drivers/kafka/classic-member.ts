@@ -55,6 +55,9 @@ export class ClassicMember implements Member {
   /** As leader: what the last round shared out, partitions by topic. */
   #counts: ReadonlyMap<string, number> = new Map();
   #lookAt = 0;
+  #isLooking = false;
+  /** The topics have other partitions than the leader gave away. */
+  #isOutdated = false;
 
   constructor(cluster: Cluster, options: MemberOptions) {
     this.#cluster = cluster;
@@ -151,6 +154,7 @@ export class ClassicMember implements Member {
   /** The leader of the round decides for all; the others send nothing. */
   async #assignments({ leader, members, skipAssignment }: JoinAnswer) {
     this.#counts = new Map();
+    this.#isOutdated = false;
     if (leader !== this.#memberId || members.length === 0) return [];
     const subscriptions = new Map(
       members.map(({ memberId, metadata }) => {
@@ -192,20 +196,34 @@ export class ClassicMember implements Member {
     }
   }
 
-  /** Partitions that were added, and topics made anew, are nobody's until another round. */
-  async #isOutdated(): Promise<boolean> {
-    if (this.#counts.size === 0 || performance.now() < this.#lookAt) return false;
+  /**
+   * Partitions that were added, and topics made anew, are nobody's until another round. Looked for
+   * beside the heartbeats: a node that is silent may keep metadata longer than a session lasts.
+   */
+  #look(): void {
+    if (this.#isLooking || this.#counts.size === 0 || performance.now() < this.#lookAt) return;
     this.#lookAt = performance.now() + lookMs;
-    try {
-      const found = await this.#cluster.metadata([...this.#counts.keys()]);
-      const now = new Map(found.map(({ name, leaders }) => [name, leaders.length]));
-      for (const [topic, count] of this.#counts) {
-        if ((now.get(topic) ?? 0) === count) continue;
-        // Asked again: a node that has just started may not know it yet.
-        if ((await this.#partitionsOf(topic, true)) !== count) return true;
-      }
-    } catch {
-      // The next look tells.
+    this.#isLooking = true;
+    const counts = this.#counts;
+    this.#differ(counts)
+      .then((differ) => {
+        if (!differ || this.#counts !== counts) return;
+        this.#isOutdated = true;
+        this.poke();
+      })
+      .catch(() => {}) // the next look tells
+      .finally(() => {
+        this.#isLooking = false;
+      });
+  }
+
+  async #differ(counts: ReadonlyMap<string, number>): Promise<boolean> {
+    const found = await this.#cluster.metadata([...counts.keys()]);
+    const now = new Map(found.map(({ name, leaders }) => [name, leaders.length]));
+    for (const [topic, count] of counts) {
+      if ((now.get(topic) ?? 0) === count) continue;
+      // Asked again: a node that has just started may not know it yet.
+      if ((await this.#partitionsOf(topic, true)) !== count) return true;
     }
     return false;
   }
@@ -252,9 +270,8 @@ export class ClassicMember implements Member {
 
   async #beat(): Promise<number> {
     if (performance.now() < this.#outUntil) return code.none;
-    if (this.#generation < 0 || this.#isMidRound || (await this.#isOutdated())) {
-      return this.#tryJoin();
-    }
+    this.#look();
+    if (this.#generation < 0 || this.#isMidRound || this.#isOutdated) return this.#tryJoin();
     const { errorCode } = await this.#call<HeartbeatAnswer>('Heartbeat', [
       this.#options.group,
       this.#generation,

@@ -12,7 +12,7 @@ import { MillraceError } from '../../core/errors.ts';
 import type { OutgoingEvent } from '../../ports/broker.ts';
 import type { ProduceAnswer, ProducedPartition, ProducerIdAnswer } from './answers.ts';
 import { type Cluster, type Node, unknownTopic } from './cluster.ts';
-import { code, isMetadataOld, isProducerLost, protocolError } from './codes.ts';
+import { code, codeOf, isMetadataOld, isProducerLost, protocolError } from './codes.ts';
 import type { Compression } from './driver-options.ts';
 import { backoffMs, settledWithin } from './patience.ts';
 import { heldBack, ProduceQueue, type PublishCall, type QueueLimits } from './produce-queue.ts';
@@ -299,8 +299,10 @@ export class Producer {
       this.#release(queue);
       return;
     }
-    // Not the first time: a new topic's leader needs a moment, and that is no news.
-    if (queue.attempt === 1) this.#tell(error, where);
+    // Not the first time: a new topic's leader needs a moment, and that is no news. Nor is a broker
+    // that has just started: in the end the call says so.
+    const isLoading = codeOf(thrown) === code.coordinatorLoadInProgress;
+    if (queue.attempt === 1 && !isLoading) this.#tell(error, where);
     queue.attempt += 1;
     setTimeout(() => this.#release(queue), wait);
   }

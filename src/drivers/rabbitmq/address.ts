@@ -39,7 +39,7 @@ export function addressOf(settings: BrokerSettings): Address {
   if (parts === null) throw invalid(settings.url);
   const [, scheme, credentials, hostList = '', path = ''] = parts;
   // The '/' of a password, then, and its host was never read: it would be shown as an address.
-  if (credentials === undefined && path.includes('@')) throw invalid(settings.url);
+  if (credentials === undefined && settings.url.includes('@')) throw invalid(settings.url);
   const encrypted = scheme === 'amqps' || settings.tls !== undefined;
   const hosts = hostList.split(',').map((host) => {
     if (!URL.canParse(`http://${host}`)) throw invalid(settings.url);
