@@ -116,10 +116,12 @@ async function appendOnce(
   const attempt = () =>
     database.rows<[number, number, number, boolean]>(sql.appendOnce, parameters);
   // Another appender may store one of the ids between the look and the insert; look again then.
-  const rows = await attempt().catch((error) => {
+  let rows = await attempt().catch((error) => {
     if ((error as { code?: string }).code === '23505') return attempt();
     throw error;
   });
+  // A known one was removed by the retention between the look and the answer: it is new again.
+  if (rows.length < batch.events.length) rows = await attempt();
   const positions = new Array<Position>(batch.events.length);
   const seen = new Set<string>();
   for (const [n, partition, offset, stored] of rows) {

@@ -3,10 +3,13 @@
  * the connecting user. What ran is remembered with a hash, so that an edited migration is noticed.
  */
 import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { MillraceError } from '../../core/errors.ts';
 import type { Migration } from '../../ports/store.ts';
 import type { Database } from './connection.ts';
+
+const triesMax = 8;
 
 const bookkeeping = `
 create schema if not exists millrace_migrations;
@@ -29,8 +32,31 @@ export async function migrate(
   namespace: string,
   migrations: readonly Migration[],
 ): Promise<readonly string[]> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await migrateOnce(database, namespace, migrations);
+    } catch (error) {
+      if (!isInTheWay(error) || attempt === triesMax) throw error;
+      await sleep(500 * attempt * Math.random());
+    }
+  }
+}
+
+/** Of a database at work: a lock that others keep, or a circle of waiting with one of them. */
+function isInTheWay(error: unknown): boolean {
+  const { code } = ((error as Error).cause ?? error) as { code?: string };
+  return code === '55P03' || code === '40P01';
+}
+
+function migrateOnce(
+  database: Database,
+  namespace: string,
+  migrations: readonly Migration[],
+): Promise<readonly string[]> {
   return database.transaction(async (client) => {
     await client.query('select pg_advisory_xact_lock(7304, 0)');
+    // Whoever waits for a table's lock holds up all who come after: not for long.
+    await client.query("select set_config('lock_timeout', '5s', true)");
     await client.query(bookkeeping);
     const known = await appliedHashes(client, namespace);
     const ran: string[] = [];

@@ -116,6 +116,18 @@ eachPostgres('retention', (server) => {
     assert.deepEqual(rows, [{ dense: true }]);
   });
 
+  it('removes nothing when another process has used up the marks', async () => {
+    await append(10);
+    const client = new pg.Client({ connectionString: database.url });
+    await client.connect();
+    const { rows } = await client.query(
+      `select removed from millrace.trim_log(${partition}, '1 hour', 1000)`,
+    );
+    await client.end();
+    assert.deepEqual(rows, [{ removed: 0 }]);
+    assert.ok((await trim()).removed >= 9);
+  });
+
   it('goes as far as the marks that are old enough, and no further', async () => {
     await trim();
     const [first] = await append(4);

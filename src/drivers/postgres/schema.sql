@@ -2636,12 +2636,13 @@ begin
   lock table millrace.consumer_group in share mode;
   select coalesce(max(s.first_offset), 1) into v_first from millrace.log_start s
     where s."partition" = p_partition;
-  select least(max(m."offset"), (
-      select e."offset" from millrace.event e
-      where e."partition" = p_partition order by e."offset" desc limit 1
-    ) - 1) into v_last
-    from millrace.log_mark m
+  -- No mark, nothing to do, whoever saw one before: another process may just have used it.
+  select max(m."offset") into v_last from millrace.log_mark m
     where m."partition" = p_partition and m.seen_at <= clock_timestamp() - p_age;
+  if v_last is not null then
+    select least(v_last, e."offset" - 1) into v_last from millrace.event e
+      where e."partition" = p_partition order by e."offset" desc limit 1;
+  end if;
   if v_last is null or v_last < v_first then
     return next;
     return;

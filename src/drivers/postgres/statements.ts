@@ -1107,7 +1107,8 @@ where r.run_id = $1`,
     name: 'millrace_lock_epochs',
     text: `select pg_advisory_xact_lock(7313, k.id)::text
 from (
-  select distinct (w.epoch % 2147483647)::int as id from millrace.job_worker w order by 1 offset 0
+  select distinct (w.epoch % 2147483647)::int as id from millrace.job_worker w
+  where $1 = any (w.queues) order by 1 offset 0
 ) k`,
   },
   lockFailure: {

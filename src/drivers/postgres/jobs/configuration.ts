@@ -1,7 +1,14 @@
 /** Queues and their settings, shared by all processes through the database. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type pg from 'pg';
+import { isMillraceError } from '../../../core/errors.ts';
 import type { Limits, QueueSettings } from '../../../ports/jobs.ts';
-import { type Database, translate } from '../connection.ts';
+import type { Database } from '../connection.ts';
 import { sql } from '../statements.ts';
+
+const triesMax = 5;
+/** SQLSTATE of a lock_timeout. */
+const lockNotAvailable = '55P03';
 
 /** Whether limits are given, then concurrency, rate and its interval. */
 const limitParameters = (limits: Limits | null | undefined) => [
@@ -24,20 +31,49 @@ export async function configureQueues(
       lengthMax !== undefined,
       lengthMax ?? null,
     ];
-    await database.transaction(async (client) => {
-      const limited = limits !== undefined || keyLimits !== undefined;
-      const send = (text: string, parameters: unknown[]) =>
-        client.query(text, parameters).catch((error) => {
-          throw translate(error);
-        });
-      // Who settles under the old limits shall be counted as gone, and who comes later see the new.
-      if (limited) await send(sql.lockEpochs.text, []);
-      const { rows } = await client.query({ ...sql.configureQueue, values, rowMode: 'array' });
-      if (!limited) return;
-      const [id, ...sameRates] = rows[0] as unknown as [number, boolean, boolean];
-      // What began before the limits did has no permit to give back: count it now.
-      await send(sql.lockQueue.text, [id]);
-      await send(sql.recountPermits.text, [id, ...sameRates]);
-    });
+    const limited = limits !== undefined || keyLimits !== undefined;
+    await patiently(() =>
+      database.transaction(async (client) => {
+        if (limited) await holdSettlements(client, queue);
+        const { rows } = await client.query({ ...sql.configureQueue, values, rowMode: 'array' });
+        if (!limited) return;
+        const [id, ...sameRates] = rows[0] as unknown as [number, boolean, boolean];
+        // What began before the limits did has no permit to give back: count it now.
+        await client.query(sql.lockQueue.text, [id]);
+        await client.query(sql.recountPermits.text, [id, ...sameRates]);
+      }),
+    );
   }
+}
+
+/**
+ * Who settles under the old limits shall be counted as gone, and who comes later see the new. All of
+ * the queue's workers wait meanwhile: for seconds at most, also when this process freezes or
+ * somebody's open transaction stands in the way.
+ */
+async function holdSettlements(client: pg.ClientBase, queue: string): Promise<void> {
+  await client.query(
+    `select set_config('lock_timeout', '5s', true),
+       set_config('idle_in_transaction_session_timeout', '5s', true)`,
+  );
+  // Twice: the first wait may be long, and others may have come during it.
+  await client.query(sql.lockEpochs.text, [queue]);
+  await client.query(sql.lockEpochs.text, [queue]);
+}
+
+/** A circle of waiting, or a lock that somebody keeps, undid it as a whole: it is repeated. */
+async function patiently(work: () => Promise<void>): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isConflict(error) || attempt === triesMax) throw error;
+      await sleep(200 * attempt * Math.random());
+    }
+  }
+}
+
+function isConflict(error: unknown): boolean {
+  if (isMillraceError(error)) return error.code === 'STORE_CONFLICT' && error.retryable;
+  return (error as { code?: string }).code === lockNotAvailable;
 }
