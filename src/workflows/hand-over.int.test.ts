@@ -22,13 +22,20 @@ describe('runs that change hands', () => {
 
   async function declareDead(victim: Millrace, by: Millrace): Promise<void> {
     const { epoch } = victim.jobs.tenure;
-    await ask(
-      database.url,
-      `update millrace.job_worker set heartbeat_at = heartbeat_at - interval '1 hour'
-       where epoch = $1`,
-      [epoch],
-    );
-    await by.store.jobs.recover({ crashesMax: 3 });
+    // Nobody is taken for dead while a settlement of his is under way, and a beat revives him.
+    await eventually('it is declared dead', async () => {
+      await ask(
+        database.url,
+        `update millrace.job_worker set heartbeat_at = heartbeat_at - interval '1 hour'
+         where epoch = $1`,
+        [epoch],
+      );
+      await by.store.jobs.recover({ crashesMax: 3 });
+      const found = await ask(database.url, 'select 1 from millrace.job_worker where epoch = $1', [
+        epoch,
+      ]);
+      return found.length === 0;
+    });
   }
 
   it('goes on elsewhere when the epoch that held it since its start is dead', async (t) => {
