@@ -23,7 +23,7 @@ process.once('SIGINT', () => interrupted.abort());
 process.once('SIGTERM', () => interrupted.abort());
 
 /** After this long without a result, files that still run are stopped and reported by name. */
-const silenceMsMax = 120_000 * Math.max(1, Number(process.env.MILLRACE_FAULTS_SCALE ?? 1));
+const silenceMsMax = 300_000 * Math.max(1, Number(process.env.MILLRACE_FAULTS_SCALE ?? 1));
 
 const slowestShown = 15;
 
