@@ -4,33 +4,20 @@
  * so that nobody waits for long.
  */
 import type pg from 'pg';
-import { isMillraceError } from '../../../core/errors.ts';
 import { formatJobId, type JobRef } from '../../../core/job.ts';
 import type { JobStore, JobVerb, Limits, QueueState, WorkerInfo } from '../../../ports/jobs.ts';
 import type { Database, Statement } from '../connection.ts';
 import { sql } from '../statements.ts';
+import { patiently } from './patiently.ts';
 import { pruneJobs } from './retention.ts';
 import { refParameters } from './snapshots.ts';
 
 /** Jobs of one transaction: a claim waits for its locks about 20 ms at most. */
 const chunkMax = 500;
-const triesMax = 5;
 
 /** `unfinished`, for a removal: it had not come to an end, and who waits for it must know. */
 interface Changed extends JobRef {
   readonly unfinished: boolean;
-}
-
-/** A deadlock, to which families of jobs can still lead, undid the whole chunk: it is repeated. */
-async function patiently<T>(work: () => Promise<T>): Promise<T> {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await work();
-    } catch (error) {
-      const conflict = isMillraceError(error) && error.code === 'STORE_CONFLICT';
-      if (!conflict || !error.retryable || attempt === triesMax) throw error;
-    }
-  }
 }
 
 type Send = <Row extends unknown[]>(statement: Statement, values: unknown[]) => Promise<Row[]>;

@@ -1,14 +1,9 @@
 /** Queues and their settings, shared by all processes through the database. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
-import { isMillraceError } from '../../../core/errors.ts';
 import type { Limits, QueueSettings } from '../../../ports/jobs.ts';
 import type { Database } from '../connection.ts';
 import { sql } from '../statements.ts';
-
-const triesMax = 5;
-/** SQLSTATE of a lock_timeout. */
-const lockNotAvailable = '55P03';
+import { patiently } from './patiently.ts';
 
 /** Whether limits are given, then concurrency, rate and its interval. */
 const limitParameters = (limits: Limits | null | undefined) => [
@@ -47,8 +42,8 @@ export async function configureQueues(
 }
 
 /**
- * Who settles under the old limits shall be counted as gone, and who comes later see the new. All of
- * the queue's workers wait meanwhile: for seconds at most, also when this process freezes or
+ * Who settles under the old limits shall be counted as gone, and who comes later see the new. All
+ * of the queue's workers wait meanwhile: for seconds at most, also when this process freezes or
  * somebody's open transaction stands in the way.
  */
 async function holdSettlements(client: pg.ClientBase, queue: string): Promise<void> {
@@ -59,21 +54,4 @@ async function holdSettlements(client: pg.ClientBase, queue: string): Promise<vo
   // Twice: the first wait may be long, and others may have come during it.
   await client.query(sql.lockEpochs.text, [queue]);
   await client.query(sql.lockEpochs.text, [queue]);
-}
-
-/** A circle of waiting, or a lock that somebody keeps, undid it as a whole: it is repeated. */
-async function patiently(work: () => Promise<void>): Promise<void> {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await work();
-    } catch (error) {
-      if (!isConflict(error) || attempt === triesMax) throw error;
-      await sleep(200 * attempt * Math.random());
-    }
-  }
-}
-
-function isConflict(error: unknown): boolean {
-  if (isMillraceError(error)) return error.code === 'STORE_CONFLICT' && error.retryable;
-  return (error as { code?: string }).code === lockNotAvailable;
 }
