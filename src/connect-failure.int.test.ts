@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import pg from 'pg';
 import { connect, connectJobs } from './connect.ts';
-import { connectFailure } from './connect-failure.ts';
+import { connectFailure } from './drivers/postgres/connect-failure.ts';
 import {
   type EmbeddedPostgres,
   startEmbeddedPostgres,

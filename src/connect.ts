@@ -4,7 +4,6 @@
  */
 import { type BrokerOptions, linkSettings } from './brokers/options.ts';
 import { PatientBroker } from './brokers/patient-broker.ts';
-import { connectFailure } from './connect-failure.ts';
 import { MillraceError } from './core/errors.ts';
 import { Jobs } from './jobs/jobs.ts';
 import type { JobsOptions } from './jobs/options.ts';
@@ -50,7 +49,7 @@ export async function connect(url?: string, options: ConnectOptions = {}): Promi
     });
   }
   const { openPostgresStore } = await import('./drivers/postgres/store.ts');
-  return assemble(await refused(openPostgresStore({ url, ...options })), options);
+  return assemble(await openPostgresStore({ url, ...options }), options);
 }
 
 async function connectEmbedded(options: ConnectOptions): Promise<Millrace> {
@@ -150,16 +149,7 @@ export async function connectJobs(url?: string, options: ConnectJobsOptions = {}
       fix: 'Give a URL like postgres://user:password@host/db or redis://host:6379, or none.',
     });
   }
-  return new Jobs(await refused(openPostgresJobStore({ url, ...options })), options);
-}
-
-/** What opens, with refusals of the server in our words. */
-async function refused<T>(opening: Promise<T>): Promise<T> {
-  try {
-    return await opening;
-  } catch (error) {
-    throw connectFailure(error);
-  }
+  return new Jobs(await openPostgresJobStore({ url, ...options }), options);
 }
 
 /** How a URL begins. Not the URL itself: it may hold a password. */

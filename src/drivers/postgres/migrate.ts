@@ -3,13 +3,12 @@
  * the connecting user. What ran is remembered with a hash, so that an edited migration is noticed.
  */
 import { createHash } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { MillraceError } from '../../core/errors.ts';
 import type { Migration } from '../../ports/store.ts';
+import { missingRights } from './connect-failure.ts';
 import type { Database } from './connection.ts';
-
-const triesMax = 8;
+import { patiently } from './patiently.ts';
 
 const bookkeeping = `
 create schema if not exists millrace_migrations;
@@ -32,20 +31,9 @@ export async function migrate(
   namespace: string,
   migrations: readonly Migration[],
 ): Promise<readonly string[]> {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await migrateOnce(database, namespace, migrations);
-    } catch (error) {
-      if (!isInTheWay(error) || attempt === triesMax) throw error;
-      await sleep(500 * attempt * Math.random());
-    }
-  }
-}
-
-/** Of a database at work: a lock that others keep, or a circle of waiting with one of them. */
-function isInTheWay(error: unknown): boolean {
-  const { code } = ((error as Error).cause ?? error) as { code?: string };
-  return code === '55P03' || code === '40P01';
+  // Of a database at work: others may keep a lock, or wait for one of ours.
+  const once = () => migrateOnce(database, namespace, migrations);
+  return patiently(once, { triesMax: 8, pauseMs: 500 });
 }
 
 function migrateOnce(
@@ -102,12 +90,7 @@ async function apply(
       `${namespace}/${name}: ${(error as Error).message}`,
       {
         cause: error,
-        ...(denied && {
-          fix:
-            'Connect once as a user with CREATEROLE and CREATE on the database, or let an ' +
-            'administrator create the roles millrace_owner, millrace_worker and millrace_app and ' +
-            'grant them to this user.',
-        }),
+        ...(denied && { fix: missingRights }),
       },
     );
   }

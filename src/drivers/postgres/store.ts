@@ -4,6 +4,7 @@
  */
 import { MillraceError } from '../../core/errors.ts';
 import type { Migration, SqlTransaction, Store } from '../../ports/store.ts';
+import { refused } from './connect-failure.ts';
 import { type Database, openDatabase, translate } from './connection.ts';
 import { createFailures } from './failures.ts';
 import { createHistory } from './history.ts';
@@ -31,7 +32,11 @@ export interface PostgresOptions {
 const partitionsDefault = 8;
 const partitionsMax = 1024;
 
-export async function openPostgresStore(options: PostgresOptions): Promise<Store> {
+export function openPostgresStore(options: PostgresOptions): Promise<Store> {
+  return refused(open(options));
+}
+
+async function open(options: PostgresOptions): Promise<Store> {
   const owner = openDatabase({ url: options.url, connectionsMax: 2, role: null });
   try {
     await checkServer(owner);

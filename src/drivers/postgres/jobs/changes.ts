@@ -7,8 +7,8 @@ import type pg from 'pg';
 import { formatJobId, type JobRef } from '../../../core/job.ts';
 import type { JobStore, JobVerb, Limits, QueueState, WorkerInfo } from '../../../ports/jobs.ts';
 import type { Database, Statement } from '../connection.ts';
+import { patiently } from '../patiently.ts';
 import { sql } from '../statements.ts';
-import { patiently } from './patiently.ts';
 import { pruneJobs } from './retention.ts';
 import { refParameters } from './snapshots.ts';
 

@@ -2,8 +2,8 @@
 import type pg from 'pg';
 import type { Limits, QueueSettings } from '../../../ports/jobs.ts';
 import type { Database } from '../connection.ts';
+import { patiently } from '../patiently.ts';
 import { sql } from '../statements.ts';
-import { patiently } from './patiently.ts';
 
 /** Whether limits are given, then concurrency, rate and its interval. */
 const limitParameters = (limits: Limits | null | undefined) => [

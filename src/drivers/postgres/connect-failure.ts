@@ -2,12 +2,17 @@
  * What a Postgres server says to who comes for the first time, in our words: a wrong password, a
  * database that is not there, a right that is missing. Everything else is said by the driver.
  */
-import { MillraceError } from './core/errors.ts';
+import { MillraceError } from '../../core/errors.ts';
 
 interface Refusal {
   readonly is: (code: string, message: string) => boolean;
   readonly fix: string;
 }
+
+/** Of whoever makes the schema and its roles. */
+export const missingRights =
+  'Connect once as a user with CREATEROLE and CREATE on the database, or let an administrator ' +
+  'create the roles millrace_owner, millrace_worker and millrace_app and grant them to this user.';
 
 const refusals: readonly Refusal[] = [
   {
@@ -21,10 +26,7 @@ const refusals: readonly Refusal[] = [
   },
   {
     is: (code) => code === '42501',
-    fix:
-      'Connect once as a user with CREATEROLE and CREATE on the database, or let an ' +
-      'administrator create the roles millrace_owner, millrace_worker and millrace_app and ' +
-      'grant them to this user.',
+    fix: missingRights,
   },
   {
     is: (code, message) => code === '22023' && message.includes('millrace_worker'),
@@ -38,7 +40,16 @@ const refusals: readonly Refusal[] = [
   },
 ];
 
-/** For errors of opening a store; those that are ours, or nobody's, come back as they are. */
+/** What opens a store, with refusals of the server in our words. */
+export async function refused<T>(opening: Promise<T>): Promise<T> {
+  try {
+    return await opening;
+  } catch (error) {
+    throw connectFailure(error);
+  }
+}
+
+/** Errors that are ours, or nobody's, come back as they are. */
 export function connectFailure(error: unknown): unknown {
   if (error instanceof MillraceError || !(error instanceof Error)) return error;
   const { code = '', message } = error as Error & { readonly code?: string };
